@@ -1,0 +1,1 @@
+"""Umbel: federated learning, from a laptop to many clusters."""

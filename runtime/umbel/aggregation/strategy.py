@@ -1,0 +1,111 @@
+"""The contract of an update rule.
+
+A strategy sees aggregates only: it says how much each update weighs and how it is scaled before it is added, and what
+becomes of the sum. It never holds an update. A rule of one's own is a subclass, named ``module:Class`` in
+``spec.strategy.name``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class StrategyError(ValueError):
+    """Unknown strategy or parameter, or a value out of its range. The text names the field, the fault, the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStart:
+    """What is known when a round opens. ``examples``: of every invited member, in no order that means anything."""
+
+    round: int
+    members: int
+    examples: int
+    planned_steps: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFacts:
+    """What a rule may know of one update: numbers, never its origin.
+
+    ``norm``: 2-norm of the trained components, as sent. ``scalars``: those that `Strategy.scalars` names, float64.
+    """
+
+    examples: int
+    steps_done: int
+    steps_planned: int
+    norm: float
+    scalars: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """How an update enters the sums.
+
+    ``weight``: before normalisation, > 0; the sum of weights of all invited must be known as `Strategy.weight_bound`.
+    ``scale``: multiplies the trained components, |scale| ≤ `Strategy.scale_bound`.
+    ``sums``: added to the round's named scalar sums.
+    """
+
+    weight: float
+    scale: float = 1.0
+    sums: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A closed round: Σ weight over what was accepted, and the named scalar sums."""
+
+    weight: float
+    members: int
+    sums: Mapping[str, float]
+
+
+class Strategy(ABC):
+    """One update rule with its parameters. Subclasses declare ``defaults`` and the four verbs."""
+
+    defaults: ClassVar[Mapping[str, float | None]]  # None: must be given
+    scalars: ClassVar[frozenset[str]] = frozenset()  # what every update must bring
+    forces: ClassVar[Mapping[str, str]] = {}  # spec fields that this rule fixes: {"partialUpdates": "AsIs"}
+
+    def __init__(self, parameters: Mapping[str, float]) -> None:
+        self.parameters = dict(parameters)
+
+    @abstractmethod
+    def configure(self, start: RoundStart) -> None:
+        """A round opens: fix what depends on the cohort (bounds, references)."""
+
+    @abstractmethod
+    def weight_bound(self) -> float:
+        """Σ weight if everybody invited returns; weights are divided by it to be ≤ 1."""
+
+    def scale_bound(self) -> float:
+        """The largest |scale| that `admit` returns in this round; part of the grid's bound."""
+        return 1.0
+
+    @abstractmethod
+    def admit(self, facts: UpdateFacts) -> Admission:
+        """Weigh one update. Raises StrategyError to refuse it (the round goes on without)."""
+
+    @abstractmethod
+    def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
+        """What to add to the trained components ``where`` of the model, given the weighted mean of the scaled updates
+        there (float64, may be overwritten). Called block by block in order, once a block and round."""
+
+    def begin_step(self, aggregate: Aggregate, trained: int) -> None:
+        """Before the first block of a round: ``trained`` is the number of trained components."""
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays that must survive a restart (momentum …), by name; they go into the checkpoint."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what `state` gave."""
