@@ -7,7 +7,7 @@ stay as they are. Control messages are the protobuf messages of ``umbel.proto``;
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,18 +48,20 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """One model, serialised once: data frames ready to send, and their digest."""
+    """One model, serialised once: encoded data frames (`frames.payload` gives their data), and its XXH3-128 digest."""
 
     version: int
     length: int
-    frames: tuple[Bytes, ...]
+    frames: tuple[bytes, ...]
     digest: bytes
 
 
 class Service(Protocol):
     """What the server offers to any transport. ``silo`` is the caller's proven identity."""
 
-    def session(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> AsyncIterator[pb.ServerMessage]:
+    def session(
+        self, silo: str, inbound: AsyncIterator[pb.ClientMessage]
+    ) -> AsyncGenerator[pb.ServerMessage, None]:
         """Yields what to send; the inbound iterator ends when the client is gone."""
         ...
 
@@ -73,7 +75,13 @@ class Service(Protocol):
         """``frames`` yields data and then one Commit; without it the upload was cut off. Raises Refusal."""
         ...
 
-    async def put_evaluation(self, silo: str, report: pb.Evaluation) -> pb.Ack: ...
+    async def put_evaluation(self, silo: str, report: pb.Evaluation) -> pb.Ack:
+        """Raises Refusal."""
+        ...
+
+    def turned_away(self) -> None:
+        """Somebody without a proven silo identity knocked: count it."""
+        ...
 
 
 class Listener(Protocol):

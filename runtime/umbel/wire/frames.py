@@ -1,0 +1,98 @@
+"""Bulk data on the wire without message objects.
+
+`ModelFrame` and `UpdateFrame` have the same three kinds under the same numbers. Header and commit go through protobuf;
+a data frame is put together and taken apart by hand, since protobuf would copy every byte once more on each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import xxhash
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from umbel.wire import umbel_pb2 as pb
+from umbel.wire.transport import Broadcast, Bytes
+
+FRAME_BYTES = 2 * 1024 * 1024  # of data; larger frames gain nothing and hold memory longer
+MAX_FRAME_BYTES = 4 * 1024 * 1024  # accepted from others
+MAX_CONTROL_BYTES = 64 * 1024
+DIGEST_BYTES = 16
+
+_DATA_TAG = 0x12  # field 2, length-delimited
+
+
+class FrameError(ValueError):
+    """Bytes that are no frame of the protocol."""
+
+
+class _Frame(Protocol):
+    header: pb.UpdateHeader | pb.ModelHeader
+    commit: pb.Commit
+
+    def WhichOneof(self, name: str) -> str | None: ...
+
+
+Header = TypeVar("Header", pb.UpdateHeader, pb.ModelHeader)
+
+
+def _prefix(length: int) -> bytes:
+    out = bytearray([_DATA_TAG])
+    while length > 0x7F:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    out.append(length)
+    return bytes(out)
+
+
+def data_frame(data: Bytes) -> bytes:
+    """The encoded frame of some data: one copy."""
+    return b"".join((_prefix(len(data)), data))
+
+
+def payload(frame: bytes) -> memoryview | None:
+    """The data of an encoded data frame as a view; None for a header or a commit.
+
+    Raises FrameError when the length inside and the length of the frame disagree.
+    """
+    if not frame or frame[0] != _DATA_TAG:
+        return None
+    length = shift = 0
+    for i in range(1, min(len(frame), 6)):
+        length |= (frame[i] & 0x7F) << shift
+        shift += 7
+        if frame[i] < 0x80:
+            if length != len(frame) - i - 1:
+                raise FrameError("a data frame holds one data field and nothing else")
+            return memoryview(frame)[i + 1 :]
+    raise FrameError("a data frame without a length")
+
+
+def control(frame: bytes, kind: type[pb.UpdateFrame] | type[pb.ModelFrame]) -> pb.UpdateFrame | pb.ModelFrame:
+    """Parse a header or commit frame. Raises FrameError."""
+    if len(frame) > MAX_CONTROL_BYTES:
+        raise FrameError("a control frame is too long")
+    try:
+        return kind.FromString(frame)
+    except DecodeError:
+        raise FrameError("not a frame") from None
+
+
+def slices(buffer: NDArray[np.uint8]) -> Iterator[memoryview]:
+    """A flat buffer as the data of consecutive frames, without a copy."""
+    view = memoryview(buffer)
+    for start in range(0, len(view), FRAME_BYTES):
+        yield view[start : start + FRAME_BYTES]
+
+
+def broadcast(version: int, model: NDArray[np.uint8]) -> Broadcast:
+    """Serialise a model once for everybody: encoded `ModelFrame`s, and the digest of their data."""
+    digest = xxhash.xxh3_128()
+    frames = []
+    for piece in slices(model):
+        digest.update(piece)
+        frames.append(data_frame(piece))
+    return Broadcast(version, model.nbytes, tuple(frames), digest.digest())
