@@ -106,7 +106,7 @@ def thin(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten that enclose [low, high]."""
     if high <= low:
         low, high = low - (abs(low) or 1.0) * 0.1, high + (abs(high) or 1.0) * 0.1
@@ -134,7 +134,8 @@ def _y_axis(frame: Frame, ticks: Sequence[float], unit: Callable[[float], str]) 
 
 
 def _round_axis(frame: Frame, first: int, last: int) -> Iterator[str]:
-    inside = {round(t) for t in nice_ticks(first, last, 6) if first <= t <= last}
+    spacing = (last - first) / 12
+    inside = {first} | {round(t) for t in nice_ticks(first, last, 6) if first + spacing <= t <= last}
     for tick in sorted(inside):
         yield f'<text x="{frame.x(tick):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{tick}</text>'
 

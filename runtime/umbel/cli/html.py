@@ -65,7 +65,8 @@ def _tiles(report: Report) -> str:
     shown += [
         ("rounds", f"{len(committed)} of {report.total}"),
         ("time in rounds", in_seconds(busy)),
-        ("moved up / down", f"{in_bytes(up)} / {in_bytes(down)}"),
+        ("moved up", in_bytes(up)),
+        ("moved down", in_bytes(down)),
     ]
     if abandoned := len(records) - len(committed):
         shown.append(("abandoned attempts", str(abandoned)))
@@ -84,14 +85,16 @@ def final_metrics(records: Sequence[Record]) -> dict[str, float]:
 
 
 def _curves(records: Sequence[Record]) -> Iterable[str]:
-    charts_ = []
+    figures = []
     for name in metric_names(records):
-        phases = (("evaluate", [(r.round, r.evaluate[name]) for r in records if name in r.evaluate]),)
-        phases += (("train", [(r.round, r.train[name]) for r in records if name in r.train]),)
+        phases = (
+            ("evaluate", [(r.round, r.evaluate[name]) for r in records if name in r.evaluate]),
+            ("train", [(r.round, r.train[name]) for r in records if name in r.train]),
+        )
         series = [Series(phase, f"c-{phase}", points) for phase, points in phases if points]
-        charts_.append(_figure(name, charts.lines(series), [(s.name, s.css) for s in series]))
-    if charts_:
-        yield _section("Learning curve", "Weighted means over the members of a round, by round.", charts_)
+        figures.append(_figure(name, charts.lines(series), [(s.name, s.css) for s in series]))
+    if figures:
+        yield _section("Learning curve", "Weighted means over the members of a round, by round.", figures)
 
 
 def _rounds(records: Sequence[Record]) -> Iterable[str]:
