@@ -51,7 +51,7 @@ def parse(data: Mapping[str, Any]) -> Record:
         bytes_up=int(data.get("bytesUp") or 0),
         bytes_down=int(data.get("bytesDown") or 0),
         seconds={p: float((data.get("seconds") or {}).get(p) or 0.0) for p in PHASES},
-        counts={o: int(data.get(o) or 0) for o in OUTCOMES},
+        counts={o: _count(data.get(o)) for o in OUTCOMES},
         train=_finite(data.get("train")),
         evaluate=_finite(data.get("evaluate")),
     )
@@ -80,6 +80,11 @@ def metric_names(records: Iterable[Record]) -> list[str]:
     """``loss`` first, then the others as they came."""
     names = dict.fromkeys(name for r in records for name in (*r.train, *r.evaluate))
     return sorted(names, key=lambda name: name != "loss")
+
+
+def _count(value: Any) -> int:
+    """A number of members, or the sum of numbers by reason."""
+    return sum(int(n) for n in value.values()) if isinstance(value, Mapping) else int(value or 0)
 
 
 def _finite(values: Mapping[str, Any] | None) -> dict[str, float]:

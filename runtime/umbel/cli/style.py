@@ -33,7 +33,8 @@ h2 { font-size: 17px; margin: 32px 0 8px; }
 .tiles dd { margin: 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 12px; }
 figure { margin: 0; padding: 12px 16px 8px; min-width: 0; }
-figure.wide { grid-column: 1 / -1; }
+figure.wide { grid-column: 1 / -1; overflow-x: auto; }
+figure.wide svg { min-width: 640px; }
 figcaption {
   display: flex; flex-wrap: wrap; justify-content: space-between;
   gap: 4px 16px; font-weight: 600; font-size: 14px;

@@ -51,6 +51,11 @@ def test_what_was_withheld_is_absent_not_zero() -> None:
     assert (record.examples, record.update_norm, dict(record.train)) == (None, None, {})
 
 
+def test_rejected_members_are_added_up_over_the_reasons() -> None:
+    record = records.parse({"round": 1, "rejected": {"OUT_OF_RANGE": 1, "NOT_FINITE": 2}, "full": 4})
+    assert (record.counts["rejected"], record.counts["full"], record.counts["lost"]) == (3, 4, 0)
+
+
 def test_loss_is_the_first_metric() -> None:
     record = records.parse({"round": 1, "train": {"accuracy": 0.5, "loss": 1.0}, "evaluate": {"f1": 0.1}})
     assert records.metric_names([record]) == ["loss", "accuracy", "f1"]
