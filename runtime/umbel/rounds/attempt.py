@@ -1,0 +1,160 @@
+"""One attempt of a round: who was invited, what became of each invitation, and when that is enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from umbel.rounds import reasons
+from umbel.rounds.actions import RoundOutcomes
+from umbel.rounds.events import UpdateArrived
+from umbel.rounds.terms import Terms
+
+GoneAt = Callable[[str], float | None]
+
+
+class Part(Enum):
+    """What became of an invitation."""
+
+    TRAINING = auto()
+    FULL = auto()
+    PARTIAL = auto()
+    DECLINED = auto()
+    REJECTED = auto()
+    REMOVED = auto()  # no longer a member
+
+
+@dataclass(slots=True)
+class Invitation:
+    examples: int
+    part: Part = Part.TRAINING
+    reason: str = ""  # of a rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt closes. ``deadline``: whether time was up, so that who is still training has timed out."""
+
+    commit: bool
+    reason: str
+    deadline: bool
+
+
+@dataclass(slots=True)
+class Attempt:
+    round: int
+    number: int
+    deadline: float
+    wrap_up_at: float
+    goal: int
+    invited: dict[str, Invitation]
+    wrapped_up: bool = False
+    planned: list[int] = field(default_factory=list)  # steps planned, of the accepted updates that say so
+
+    # ---- what the invited did
+
+    def training(self) -> list[str]:
+        return [silo for silo, it in self.invited.items() if it.part is Part.TRAINING]
+
+    def is_training(self, silo: str) -> bool:
+        return silo in self.invited and self.invited[silo].part is Part.TRAINING
+
+    def accepted(self) -> list[Invitation]:
+        return [it for it in self.invited.values() if it.part in (Part.FULL, Part.PARTIAL)]
+
+    def verdict_on(self, silo: str) -> tuple[str, str] | None:
+        """What a further upload of ``silo`` is told; None if its update is still awaited."""
+        it = self.invited.get(silo)
+        if it is None:
+            return "REJECTED", "NOT_IN_COHORT"
+        match it.part:
+            case Part.TRAINING:
+                return None
+            case Part.FULL | Part.PARTIAL:
+                return "ACCEPTED", ""
+            case Part.REJECTED:
+                return "REJECTED", it.reason
+            case Part.REMOVED:
+                return "REJECTED", "NOT_IN_COHORT"
+            case Part.DECLINED:
+                return "ROUND_CLOSED", ""
+
+    def accept(self, event: UpdateArrived) -> None:
+        it = self.invited[event.silo]
+        it.part = Part.PARTIAL if event.steps_done < event.steps_planned else Part.FULL
+        if event.steps_planned > 0:
+            self.planned.append(event.steps_planned)
+
+    def end_part(self, silo: str, part: Part, reason: str = "") -> None:
+        if self.is_training(silo):
+            self.invited[silo].part = part
+            self.invited[silo].reason = reason
+
+    # ---- whether that is enough
+
+    def verdict(self, terms: Terms, now: float, gone_at: GoneAt) -> Verdict | None:
+        """None: go on waiting.
+
+        Closes at once on the goal, and as soon as nobody is left who could still change the outcome: with the quorum
+        everybody else declined, was refused or is gone; without it, also when those who could still come are too few.
+        An attempt that can only fail is abandoned then and there rather than at the deadline.
+        """
+        accepted = self.accepted()
+        members, examples = len(accepted), sum(it.examples for it in accepted)
+        enough = members >= terms.quorum and examples >= terms.min_examples
+        if enough and members >= self.goal:
+            return Verdict(True, "", False)
+        if now >= self.deadline:
+            return Verdict(enough, "" if enough else self._shortage(terms, members, reasons.QUORUM_NOT_REACHED), True)
+        training = self.training()
+        if all((at := gone_at(silo)) is not None and at <= now for silo in training):
+            return Verdict(enough, "" if enough else self._shortage(terms, members, reasons.QUORUM_LOST), False)
+        most = members + len(training)
+        most_examples = examples + sum(self.invited[silo].examples for silo in training)
+        if most < terms.quorum or most_examples < terms.min_examples:
+            return Verdict(False, self._shortage(terms, most, reasons.QUORUM_LOST), False)
+        return None
+
+    @staticmethod
+    def _shortage(terms: Terms, members: int, of_members: str) -> str:
+        return of_members if members < terms.quorum else reasons.TOO_FEW_EXAMPLES
+
+    def wakes(self, gone_at: GoneAt) -> list[float]:
+        """Every moment at which `verdict` or the wrap-up may change without an event."""
+        moments = [self.deadline] if self.wrapped_up else [self.deadline, self.wrap_up_at]
+        return moments + [at for silo in self.training() if (at := gone_at(silo)) is not None]
+
+    def outcomes(self, *, deadline: bool, connected: Callable[[str], bool]) -> RoundOutcomes:
+        """Counts at the close. Who was training when the goal was reached is in ``invited`` only."""
+        parts = Counter(it.part for it in self.invited.values())
+        present = sum(map(connected, self.training()))
+        return RoundOutcomes(
+            invited=len(self.invited),
+            full=parts[Part.FULL],
+            partial=parts[Part.PARTIAL],
+            declined=parts[Part.DECLINED],
+            rejected=dict(Counter(it.reason for it in self.invited.values() if it.part is Part.REJECTED)),
+            timed_out=present if deadline else 0,
+            lost=parts[Part.REMOVED] + parts[Part.TRAINING] - present,
+        )
+
+
+def open_attempt(terms: Terms, round: int, number: int, goal: int, cohort: Mapping[str, int], now: float) -> Attempt:
+    deadline = now + terms.timeout
+    invited = {silo: Invitation(examples) for silo, examples in cohort.items()}
+    return Attempt(round, number, deadline, deadline - terms.grace, goal, invited)
+
+
+def rescale(terms: Terms, event: UpdateArrived) -> float | None:
+    """What to multiply an update's trained components by; None: partial work is refused.
+
+    min(planned/done, rescaleCap) under Rescale. An update of unknown plan, and gradients, are taken as they are.
+    """
+    whole = event.steps_planned <= 0 or event.steps_done >= event.steps_planned
+    if whole or event.gradients or terms.partial_updates == "AsIs":
+        return 1.0
+    if terms.partial_updates == "Refuse":
+        return None
+    return min(event.steps_planned / event.steps_done, terms.rescale_cap) if event.steps_done > 0 else terms.rescale_cap

@@ -1,0 +1,97 @@
+"""Who belongs to the job, and who of them is connected.
+
+A silo is *gone* when it has had no session for 15 s, counted from the end of its stream: a stream that breaks is
+usually back in less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GONE_AFTER = 15.0  # seconds
+
+
+@dataclass(slots=True)
+class Session:
+    number: int
+    examples: int
+
+
+class Membership:
+    """``sessions`` holds the newest session of each connected silo, members or (before the list is known) others."""
+
+    def __init__(self, members: frozenset[str] | None, now: float) -> None:
+        self.members = members
+        self.sessions: dict[str, Session] = {}
+        self._newest: dict[str, int] = {}  # of every silo seen, so that a straggling older session cannot take over
+        self._absent_since: dict[str, float] = dict.fromkeys(members or (), now)
+
+    def belongs(self, silo: str) -> bool:
+        return self.members is not None and silo in self.members
+
+    def join(self, silo: str, session: int, examples: int) -> int | None:
+        """Take a session in. Returns the number of the session that is to end as replaced, which may be this one."""
+        if session < self._newest.get(silo, session):
+            return session
+        old = self.sessions.get(silo)
+        self.sessions[silo] = Session(session, examples)
+        self._newest[silo] = session
+        self._absent_since.pop(silo, None)
+        return old.number if old and old.number != session else None
+
+    def declare(self, silo: str, session: int, examples: int) -> None:
+        if self._is_current(silo, session):
+            self.sessions[silo].examples = examples
+
+    def leave(self, silo: str, session: int, now: float) -> bool:
+        """False if the session had already been replaced."""
+        if not self._is_current(silo, session):
+            return False
+        self.drop(silo, now)
+        return True
+
+    def drop(self, silo: str, now: float) -> None:
+        self.sessions.pop(silo, None)
+        self._absent_since[silo] = now
+
+    def _is_current(self, silo: str, session: int) -> bool:
+        return silo in self.sessions and self.sessions[silo].number == session
+
+    def change(self, members: frozenset[str], now: float) -> list[tuple[str, int]]:
+        """The list of members changes. Returns (silo, session) of those connected who are not on it."""
+        strangers = [(silo, s.number) for silo, s in sorted(self.sessions.items()) if silo not in members]
+        for silo, _ in strangers:
+            del self.sessions[silo]
+        known = self.members or frozenset()
+        for silo in members - known:
+            self._absent_since.setdefault(silo, now)
+        self.members = members
+        self._absent_since = {s: t for s, t in self._absent_since.items() if s in members}
+        self._newest = {s: n for s, n in self._newest.items() if s in members}
+        return strangers
+
+    def connected(self) -> dict[str, int]:
+        """Silo: examples, of every connected member."""
+        return {silo: s.examples for silo, s in self.sessions.items() if self.belongs(silo)}
+
+    def session(self, silo: str) -> int | None:
+        held = self.sessions.get(silo)
+        return held.number if held else None
+
+    def is_connected(self, silo: str) -> bool:
+        return silo in self.sessions
+
+    def gone_at(self, silo: str) -> float | None:
+        """When a silo without a session counts, or counted, as gone; None while it is connected."""
+        if silo in self.sessions:
+            return None
+        return self._absent_since.get(silo, float("-inf")) + GONE_AFTER
+
+    def waited_for_until(self, since: float, patience: float) -> float:
+        """When everybody who is missing has had ``patience`` seconds to come (back), at most that long from ``since``.
+
+        Who left long ago has been waited for already: a silo that is dead costs its wait once, not in every round.
+        """
+        missing = (self.members or frozenset()) - self.sessions.keys()
+        latest = max((self._absent_since.get(silo, since) for silo in missing), default=float("-inf"))
+        return min(since, latest) + patience
