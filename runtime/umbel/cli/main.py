@@ -29,7 +29,7 @@ BUILT_IN = {
 # Errors that are a user's to mend. Looked up by name: whoever raised one has imported its module.
 USER_ERRORS = (
     ("umbel.cli.errors", "CliError"),
-    ("umbel.job", "JobError"),
+    ("umbel.manifest.errors", "JobError"),
     ("umbel.aggregation.strategy", "StrategyError"),
     ("umbel.wire.transport", "TransportError"),
 )
@@ -103,7 +103,8 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if not isinstance(error, _user_errors()):
             raise
-        click.echo(f"umbel: {error}", err=True)
+        for line in str(error).splitlines():
+            click.echo(f"umbel: {line}", err=True)
         return 2
     return code if isinstance(code, int) else 0
 

@@ -14,12 +14,13 @@ from umbel.job import FederatedJob
 from umbel.risks import risks
 
 DEFAULT = "default"
+UNSET = {"overSelection": "from the return rate"}  # what happens without a value, where that is not nothing
 
 
 def render_plan(path: Path, job: FederatedJob) -> str:
     """The whole text; valid YAML, so that it can be saved and run."""
     given = yaml.safe_load(path.read_text("utf-8"))
-    resolved = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    resolved = job.model_dump(mode="json", by_alias=True)
     lines = [*annotate(resolved, given), "", *comment(estimate(job, model_size(job, path.resolve().parent)))]
     found = risks(job)
     lines += ["", *comment(f"warning: {risk.field}: {risk.message}" for risk in found)] if found else []
@@ -27,7 +28,8 @@ def render_plan(path: Path, job: FederatedJob) -> str:
 
 
 def annotate(resolved: Any, given: Any, indent: int = 0) -> Iterator[str]:
-    """``resolved`` as block YAML; each scalar that ``given`` lacks is marked as a default."""
+    """``resolved`` as block YAML: each value that ``given`` lacks is marked as a default, one that is not set is a
+    comment."""
     pad = "  " * indent
     if isinstance(resolved, Mapping):
         for key, value in resolved.items():
@@ -35,12 +37,16 @@ def annotate(resolved: Any, given: Any, indent: int = 0) -> Iterator[str]:
             yield from _entry(f"{pad}{_scalar(key)}:", value, there, indent)
     else:
         for number, value in enumerate(resolved):
-            there = given[number] if isinstance(given, Sequence) and number < len(given) else None
-            yield from _item(pad, value, there, indent)
+            yield from _item(pad, value, _counterpart(value, number, given), indent)
 
 
 def _entry(head: str, value: Any, given: Any, indent: int) -> Iterator[str]:
-    if isinstance(value, Mapping | list) and value:
+    if isinstance(value, Mapping) and all(v is None for v in value.values()):
+        value = {}
+    if value is None:
+        key = head.strip()
+        yield f"{head[: -len(key)]}# {key} {UNSET.get(key.removesuffix(':'), 'not set')}"
+    elif isinstance(value, Mapping | list) and value:
         yield head
         yield from annotate(value, given, indent + 1)
     else:
@@ -53,7 +59,16 @@ def _item(pad: str, value: Any, given: Any, indent: int) -> Iterator[str]:
         yield f"{pad}- {first.strip()}"
         yield from rest
     else:
-        yield f"{pad}- {_scalar(value)}"
+        yield f"{pad}- {_scalar(value)}" + ("" if given is not None else f"  # {DEFAULT}")
+
+
+def _counterpart(value: Any, number: int, given: Any) -> Any:
+    """What the author wrote for an item: the one of its name, since resolving may add some before it."""
+    if not isinstance(given, Sequence):
+        return None
+    if isinstance(value, Mapping) and "name" in value:
+        return next((g for g in given if isinstance(g, Mapping) and g.get("name") == value["name"]), None)
+    return given[number] if number < len(given) else None
 
 
 def _scalar(value: Any) -> str:

@@ -67,15 +67,21 @@ def run_command(
         return 0
     preflight.check_port(port)
     run = RunDirectory.create(out or fresh_path(loaded.metadata.name), job, paths)
-    run.hold()
-    return _finish(run, loaded, _supervise(run, loaded, port, quiet))
+    with run.held():
+        return _finish(run, _supervise(run, loaded, port, quiet))
 
 
 def _resume(path: Path, data: tuple[str, ...], port: int, quiet: bool) -> int:
-    run = RunDirectory.open(path)
-    run.hold()
-    if run.facts.outcome == "Complete":
-        raise CliError(f"{path} is complete; its model is {run.model}")
+    with RunDirectory.open(path).held():
+        run = RunDirectory.open(path)  # again: what it says before the lock may be about to change
+        if run.facts.outcome == "Complete":
+            raise CliError(f"{path} is complete; its model is {run.model}")
+        loaded = _reopen(run, data, port)
+        return _finish(run, _supervise(run, loaded, port, quiet))
+
+
+def _reopen(run: RunDirectory, data: tuple[str, ...], port: int) -> FederatedJob:
+    """The job of a stopped run, after the checks of a new one; ``data`` replaces where datasets were."""
     loaded = preflight.read_job(run.job)
     new = preflight.dataset_paths(data, loaded)
     preflight.check_readable({name: Path(p) for name, p in run.facts.data.items() if name not in new})
@@ -83,7 +89,7 @@ def _resume(path: Path, data: tuple[str, ...], port: int, quiet: bool) -> int:
     run.facts.outcome = run.facts.reason = ""
     run.facts.data |= {name: str(p.resolve()) for name, p in new.items()}
     run.save()
-    return _finish(run, loaded, _supervise(run, loaded, port, quiet))
+    return loaded
 
 
 def _supervise(run: RunDirectory, job: FederatedJob, port: int, quiet: bool) -> Result:
@@ -116,7 +122,7 @@ def _presenter(job: str, quiet: bool) -> Presenter:
     return Terminal(job, Console()) if sys.stdout.isatty() else Plain()
 
 
-def _finish(run: RunDirectory, job: FederatedJob, result: Result) -> int:
+def _finish(run: RunDirectory, result: Result) -> int:
     """Say how it ended, and leave model and report where they are found. Returns the exit code."""
     if result.outcome == "Stopped":
         click.echo(f"Stopped. Go on with: umbel run --resume {_short(run.path)}", err=True)

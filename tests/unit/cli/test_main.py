@@ -85,9 +85,9 @@ def test_a_users_error_is_one_line_and_exit_code_2(
 ) -> None:
     module, name = where
     kind = getattr(__import__(module, fromlist=[name]), name)
-    error = kind.__new__(kind)
-    Exception.__init__(error, "spec.seed: is -1; use 0 or more")
-    monkeypatch.setattr(main, "_load", lambda *_: raising(error))
+    text = "spec.seed: is -1; use 0 or more"
+    subclass = type("Fault", (kind,), {"__init__": lambda _: None, "__str__": lambda _: text})
+    monkeypatch.setattr(main, "_load", lambda *_: raising(subclass()))
     assert main.run(["run"]) == 2
     assert capsys.readouterr().err == "umbel: spec.seed: is -1; use 0 or more\n"
 

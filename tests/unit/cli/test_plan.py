@@ -22,6 +22,7 @@ RESOLVED = {
         "tags": ["yes", "1"],
     },
 }
+NESTED = {"rounds": {"overSelection": None, "stopWhen": {"metric": None, "atLeast": None}}, "image": None}
 
 
 def test_the_plan_is_yaml_that_says_the_same() -> None:
@@ -31,7 +32,24 @@ def test_the_plan_is_yaml_that_says_the_same() -> None:
 def test_every_default_is_marked_and_nothing_else() -> None:
     lines = list(plan.annotate(RESOLVED, GIVEN))
     marked = [line.split("#")[0].strip() for line in lines if line.endswith("# default")]
-    assert marked == ["namespace: default", "metrics: []", "uri: ''", "total: 50", "resources: {}"]
+    assert marked == ["namespace: default", "metrics: []", "uri: ''", "total: 50", "resources: {}", "- 'yes'", "- '1'"]
+
+
+def test_what_is_not_set_is_a_comment() -> None:
+    lines = list(plan.annotate(NESTED, {}))
+    assert lines == [
+        "rounds:",
+        "  # overSelection: from the return rate",
+        "  stopWhen: {}  # default",
+        "# image: not set",
+    ]
+    assert yaml.safe_load("\n".join(lines)) == {"rounds": {"stopWhen": {}}}
+
+
+def test_an_item_is_compared_with_the_one_of_its_name() -> None:
+    resolved = [{"name": "loss", "min": 0}, {"name": "accuracy", "min": 0}]
+    lines = list(plan.annotate(resolved, [{"name": "accuracy", "min": 0}]))
+    assert [line for line in lines if "default" in line] == ["- name: loss  # default", "  min: 0  # default"]
 
 
 def test_a_value_given_as_zero_or_false_is_no_default() -> None:
@@ -40,7 +58,11 @@ def test_a_value_given_as_zero_or_false_is_no_default() -> None:
 
 def test_sizes_come_from_the_models_header(tmp_path: Path) -> None:
     file = tmp_path / "initial.safetensors"
-    arrays = {"w": np.zeros((64, 10), np.float32), "b": np.zeros(10, np.float64), "n": np.zeros(3, np.int32)}
+    arrays: dict[str, np.ndarray] = {
+        "w": np.zeros((64, 10), np.float32),
+        "b": np.zeros(10, np.float64),
+        "n": np.zeros(3, np.int32),
+    }
     save_file(arrays, file)
     assert estimate.measure(file) == estimate.ModelSize(
         tensors=3, values=653, down=64 * 10 * 4 + 10 * 8 + 3 * 4, up=64 * 10 * 4 + 10 * 8 + 3 * 8

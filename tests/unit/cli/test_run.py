@@ -95,7 +95,8 @@ class TestRefusals:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Path("data").mkdir()
-        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read anything
+        real = os.access  # root may read anything
+        monkeypatch.setattr(os, "access", lambda path, *a, **k: path != Path("data") and real(path, *a, **k))
         assert "--data ct=data: cannot be read" in said(capsys, "run", "job.yaml", "--data", "ct=data")
 
     def test_a_busy_port(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,9 +123,8 @@ class TestRefusals:
 
     def test_resume_of_a_run_in_use(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run = RunDirectory.create(folder / "busy", folder / "job.yaml", {})
-        run.hold()
-        assert "in use by another" in said(capsys, "run", "--resume", "busy")
-        run.release()
+        with run.held():
+            assert "in use by another" in said(capsys, "run", "--resume", "busy")
 
     def test_resume_whose_data_is_gone(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         RunDirectory.create(folder / "old", folder / "job.yaml", {"ct": folder / "moved"})

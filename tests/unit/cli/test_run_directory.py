@@ -45,13 +45,11 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time_holds_a_run(tmp_path: Path, manifest: Path) -> None:
     first = RunDirectory.create(tmp_path / "run", manifest, {})
-    first.hold()
     second = RunDirectory.open(tmp_path / "run")
-    with pytest.raises(CliError, match="in use by another"):
-        second.hold()
-    first.release()
-    second.hold()
-    second.release()
+    with first.held(), pytest.raises(CliError, match="in use by another"), second.held():
+        pass
+    with second.held():
+        pass
 
 
 def test_runs_of_one_second_do_not_meet(tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from umbel.cli.errors import CliError
 
@@ -33,7 +34,6 @@ class RunDirectory:
     def __init__(self, path: Path, facts: Facts) -> None:
         self.path = path
         self.facts = facts
-        self._lock: IO[str] | None = None
 
     @classmethod
     def create(cls, path: Path, manifest: Path, data: Mapping[str, Path]) -> Self:
@@ -64,18 +64,15 @@ class RunDirectory:
         temporary.write_text(json.dumps(asdict(self.facts), indent=2) + "\n", "utf-8")
         temporary.replace(self.path / FACTS)
 
-    def hold(self) -> None:
-        """Keep every other process out until this one ends. Raises CliError when another one is in."""
-        self._lock = (self.path / ".lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise CliError(f"{self.path} is in use by another `umbel run`; stop that one first") from error
-
-    def release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out, also if this one is killed. Raises CliError when another one is in."""
+        with (self.path / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CliError(f"{self.path} is in use by another `umbel run`; stop that one first") from error
+            yield
 
     @property
     def job(self) -> Path:
