@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from umbel.manifest.errors import Fault, nearest, shown
+from umbel.manifest.errors import Fault, nearest, path_of, shown
 from umbel.manifest.scalars import OBJECT
 
 
@@ -26,19 +26,14 @@ class Parameter:
 
     def misfit(self, value: float) -> tuple[str, str] | None:
         """Fault and remedy of a value out of bounds."""
-        low, high = shown(self.low), shown(self.high)
-        if value < self.low or (self.above and value == self.low):
-            return (
-                (f"is not more than {low}", f"use more than {low}")
-                if self.above
-                else (f"is less than {low}", f"use at least {low}")
-            )
-        if value > self.high or (self.below and value == self.high):
-            return (
-                (f"is not less than {high}", f"use less than {high}")
-                if self.below
-                else (f"is more than {high}", f"use at most {high}")
-            )
+        if self.above and value <= self.low:
+            return f"is not more than {shown(self.low)}", f"use more than {shown(self.low)}"
+        if self.below and value >= self.high:
+            return f"is not less than {shown(self.high)}", f"use less than {shown(self.high)}"
+        if value < self.low:
+            return f"is less than {shown(self.low)}", f"use at least {shown(self.low)}"
+        if value > self.high:
+            return f"is more than {shown(self.high)}", f"use at most {shown(self.high)}"
         return None
 
 
@@ -99,8 +94,8 @@ def rule(name: str) -> Rule | None:
 
 def check_name(name: str) -> Iterator[Fault]:
     """Faults of ``spec.strategy.name``."""
-    if name not in BUILT_IN and not re.match(OBJECT, name):
-        remedy = f"{nearest(name, list(BUILT_IN))}, or name a class of your own as module:Class"
+    if name not in BUILT_IN and not re.fullmatch(OBJECT, name):
+        remedy = f"{nearest(name, list(BUILT_IN))} (a class of your own is named as module:Class)"
         yield Fault("spec.strategy.name", f"unknown strategy {shown(name)}", remedy)
 
 
@@ -108,7 +103,7 @@ def check_parameters(name: str, given: Mapping[str, float]) -> Iterator[Fault]:
     """Faults of ``spec.strategy.parameters`` under a built-in rule."""
     known = BUILT_IN[name].parameters
     for key, value in given.items():
-        path = f"spec.strategy.parameters.{key}"
+        path = path_of(("spec", "strategy", "parameters", key))
         if key not in known:
             yield Fault(path, f"unknown parameter of {name}", nearest(key, list(known)))
         elif misfit := known[key].misfit(value):

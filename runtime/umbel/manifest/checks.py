@@ -12,6 +12,7 @@ from umbel.manifest.rounds import MAX_METRICS, Metric
 from umbel.manifest.whole import FederatedJob, Spec
 
 LOSS = Metric(name="loss", min=0.0, max=100.0)
+SILOS = "the number of spec.silos"
 PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
 
 
@@ -46,14 +47,15 @@ def _cohort(spec: Spec) -> Iterator[Fault]:
         ("spec.privacy.minCohort", spec.privacy.min_cohort),
         ("spec.rounds.quorum", spec.rounds.quorum),
         ("spec.rounds.updates", spec.rounds.updates),
-        ("the number of spec.silos", len(spec.silos) or None),
+        (SILOS, len(spec.silos) or None),
     ]
     there = [(name, value) for name, value in chain if value is not None]
     for (name, value), (above, limit) in pairwise(there):
         if value > limit:
-            remedy = f"use at most {limit}, or raise {above}"
+            more = "list more silos" if above == SILOS else f"raise {above}"
+            remedy = f"use at most {limit}, or {more}"
             if name == "spec.privacy.minCohort" and limit < 3:
-                remedy = f"raise {above}, or use {limit} with spec.privacy.allowSmallCohort: true"
+                remedy = f"{more}, or use {limit} with spec.privacy.allowSmallCohort: true"
             yield Fault(name, f"{value} is more than {above} ({limit})", remedy)
 
 

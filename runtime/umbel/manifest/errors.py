@@ -37,7 +37,7 @@ def path_of(location: Iterable[str | int]) -> str:
     path = ""
     for step in location:
         if isinstance(step, int) or not step.replace("_", "a").replace("-", "a").isalnum():
-            path += f"[{step}]"
+            path += f"[{step if isinstance(step, int) or step.isprintable() else shown(step)}]"
         else:
             path += f".{step}" if path else step
     return path or "the manifest"
@@ -51,6 +51,8 @@ def shown(value: object) -> str:
         return "a number of more than 38 digits"
     if value is None or isinstance(value, dict | list | tuple | set | bytes):
         return kind(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 

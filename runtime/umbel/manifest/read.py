@@ -11,12 +11,14 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 
 from umbel.manifest.errors import Fault, JobError, kind, path_of, shown
 from umbel.manifest.translate import faults_of
 from umbel.manifest.whole import FederatedJob
 
-MAX_BYTES = 1 << 20  # more than Kubernetes stores of one object
+MAX_BYTES = 1 << 20  # about what Kubernetes stores of one object
+MAX_DEPTH = 32  # no field is a third as deep
 
 
 def load(path: Path) -> FederatedJob:
@@ -31,9 +33,10 @@ def parse(data: Mapping[str, Any]) -> FederatedJob:
         raise JobError(
             [Fault("the manifest", f"is {kind(data)}", "write a mapping with apiVersion, kind, metadata, spec")]
         )
-    faults: list[Fault] = []
-    plain = {key: _plain(value, (str(key),), faults, {}) if key == "spec" else value for key, value in data.items()}
-    faults += [fault for key in plain for fault in _check_key(key, ())]
+    faults = [fault for key in data for fault in _check_key(key, ())]
+    if isinstance(data.get("metadata"), Mapping):
+        faults += [fault for key in data["metadata"] for fault in _check_key(key, ("metadata",))]
+    plain = {key: _plain(value, ("spec",), faults, {}) if key == "spec" else value for key, value in data.items()}
     if faults:
         raise JobError(faults)
     try:
@@ -57,8 +60,12 @@ def _document(path: Path) -> Any:
         fault = Fault(name, "is not UTF-8 text", "save it as UTF-8")
     except yaml.MarkedYAMLError as error:
         fault = Fault(name, _where(error), "mend the YAML there")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         fault = Fault(name, f"is not YAML ({str(error).splitlines()[0]})", "mend the YAML")
+    except RecursionError:
+        fault = Fault(name, "is nested too deeply", "use the fields of a FederatedJob")
+    except ValueError as error:  # from Python's own readers of numbers and dates
+        fault = Fault(name, f"holds a value that cannot be read ({error})", "put it in quotes")
     raise JobError([fault])
 
 
@@ -77,6 +84,9 @@ def _plain(value: Any, location: tuple[str | int, ...], faults: list[Fault], see
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, Mapping | list | tuple):
+        if len(location) > MAX_DEPTH:
+            faults.append(Fault(path_of(location), "is nested too deeply", "use the fields of a FederatedJob"))
+            return None
         if id(value) in seen:
             if seen[id(value)] is None:
                 faults.append(Fault(path_of(location), "holds itself", "write it out without a YAML alias"))
@@ -120,21 +130,22 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is given twice", key.start_mark
-                )
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"the key {key.value} is given twice", key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9]*|0[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(0|[1-9][0-9_]*|0o?[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    list("-+0123456789"),
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    re.compile(
+        r"^([-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
     list("-+0123456789."),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,10 +16,20 @@ Words = tuple[str, str]
 
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
-    for details in error.errors(include_url=False):
-        location = tuple(step for step in details["loc"] if step != "[key]")
-        fault, remedy = _words(details, location, model)
-        yield Fault(path_of(location), fault, remedy)
+    """The faults of a manifest whose outermost part is ``model``."""
+    errors = error.errors(include_url=False)
+    for details in errors:
+        location = details["loc"]
+        # A list is also reported as too short when entries of it are wrong: those were not counted.
+        if details["type"] == "too_short" and any(
+            e["loc"][: len(location)] == location for e in errors if e != details
+        ):
+            continue
+        if location[-1:] == ("[key]",):
+            fault, remedy = _words(details, location, model)
+            yield Fault(path_of(location[:-2]), f"the key {shown(details['input'])}: {fault}", remedy)
+        else:
+            yield Fault(path_of(location), *_words(details, location, model))
 
 
 def _words(details: ErrorDetails, location: tuple[int | str, ...], model: type[BaseModel]) -> Words:
@@ -29,7 +39,7 @@ def _words(details: ErrorDetails, location: tuple[int | str, ...], model: type[B
             return context["fault"], context["remedy"]
         case "missing":
             owner = _model_at(model, location[:-1])
-            return "is missing", f"give the {_described(owner, str(location[-1]))}"
+            return "is missing", f"add it: {_described(owner, str(location[-1]))}"
         case "extra_forbidden":
             owner = _model_at(model, location[:-1])
             return "unknown field", nearest(str(location[-1]), list(_fields(owner)))
@@ -37,15 +47,30 @@ def _words(details: ErrorDetails, location: tuple[int | str, ...], model: type[B
             fault, remedy = PATTERN_WORDS[context["pattern"]]
             return f"{shown(value)} {fault}", remedy
         case "literal_error":
-            options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            remedy = nearest(value, options) if isinstance(value, str) else f"use one of {', '.join(options)}"
-            return f"is {shown(value)}, not one of {', '.join(options)}" if len(
-                options
-            ) > 1 else f"is {shown(value)}", (remedy if len(options) > 1 else f"write {options[0]}")
-    return _by_type(details["type"], value, context)
+            owner = _model_at(model, _without_index(location)[:-1])
+            return _not_listed(value, _options(_fields(owner)[_without_index(location)[-1]].annotation))
+    return _by_type(details["type"], value, context) or (details["msg"], "mend it")
 
 
-def _by_type(name: str, value: Any, context: Mapping[str, Any]) -> Words:
+def _not_listed(value: Any, options: list[str]) -> Words:
+    if len(options) == 1:
+        return f"is {shown(value)}", f"write {options[0]}"
+    remedy = nearest(value, options) if isinstance(value, str) else "write one of them"
+    return f"is {shown(value)}, not one of {', '.join(options)}", remedy
+
+
+def _without_index(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(step for step in location if isinstance(step, str))
+
+
+def _options(annotation: Any) -> list[str]:
+    """The words of the Literal inside a field's annotation."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for inner in get_args(annotation) for word in _options(inner)]
+
+
+def _by_type(name: str, value: Any, context: Mapping[str, Any]) -> Words | None:
     words = WRONG_TYPE.get(name)
     if words is not None:
         return words(value)
@@ -58,7 +83,7 @@ def _by_type(name: str, value: Any, context: Mapping[str, Any]) -> Words:
     if length is not None:
         unit, remedy, key = length
         return f"has {len(value)} {unit}", f"{remedy} {context[key]}"
-    raise AssertionError(f"no words for pydantic's error {name}")
+    return None
 
 
 BOUNDS: dict[str, tuple[str, str, str]] = {
@@ -77,10 +102,10 @@ LENGTHS: dict[str, tuple[str, str, str]] = {
 
 def _not_text(value: Any) -> Words:
     if isinstance(value, bool):
-        return f"{shown(value)} is a boolean, as are yes, no, on and off in YAML", "put the text in quotes"
+        return f"{shown(value)} is a boolean, as are yes, no, on and off in YAML", "put it in quotes"
     if isinstance(value, dict | list | tuple):
         return f"is {kind(value)}", "write a string"
-    return f"{shown(value)} is {kind(value)}", "put the text in quotes"
+    return f"{shown(value)} is {kind(value)}", "put it in quotes"
 
 
 def _not_whole(value: Any) -> Words:
@@ -143,5 +168,4 @@ def _fields(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _described(model: type[BaseModel], key: str) -> str:
-    description = _fields(model)[key].description.rstrip(".")
-    return f"field ({description})"
+    return str(_fields(model)[key].description).rstrip(".")
