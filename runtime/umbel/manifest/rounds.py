@@ -16,10 +16,12 @@ MetricName = Annotated[str, Field(strict=True, max_length=63, pattern=METRIC)]
 
 
 class Plateau(Part):
-    """Ends a job that no longer gets better."""
+    """Ends a job whose metric stands still, whichever direction is the better one."""
 
-    patience: Whole = Field(ge=1, le=10_000, description="Evaluations without improvement that end the job.")
-    min_delta: Real = Field(default=0.0, ge=0, description="An improvement counts when it is more than this.")
+    patience: Whole = Field(ge=1, le=10_000, description="Evaluations in a row with nothing new that end the job.")
+    min_delta: Real = Field(
+        default=0.0, ge=0, description="A value is new when it is more than this beyond all earlier ones."
+    )
 
 
 class StopWhen(Part):
