@@ -82,9 +82,13 @@ def everybody(s: State) -> int:
 
 
 def has_gathered(s: State, *, wanted: int) -> bool:
-    """Whether enough members are connected to open: ``wanted``, or the quorum once the rest has been waited for."""
-    connected = len(s.members.connected())
-    if connected < s.terms.quorum:
+    """Whether enough members are connected to open: ``wanted``, or the quorum once the rest has been waited for.
+
+    A quorum whose examples are below the floor is none: its round could only be abandoned.
+    """
+    examples = s.members.connected()
+    connected = len(examples)
+    if connected < s.terms.quorum or sum(examples.values()) < s.terms.min_examples:
         return False
     return connected >= min(wanted, everybody(s)) or s.now >= gathered_at(s)
 

@@ -61,8 +61,13 @@ class Engine:
         s.now = now
 
     def _save(self) -> None:
-        """A release and the end of the job write the state by themselves."""
+        """A release and the end of the job write the state by themselves.
+
+        Nothing is saved while a commit is pending: the ledger of before it must not overwrite its checkpoint.
+        """
         s = self._state
+        if s.phase is Phase.CLOSING:
+            return
         unsaved = s.ledger.active_seconds - self._saved_seconds
         if not s.dirty and unsaved < UNSAVED_SECONDS - course.CLOCK_ROUNDING:
             return
@@ -73,7 +78,7 @@ class Engine:
 
     def _next_wake(self) -> float | None:
         s, wake = self._state, course.next_wake(self._state)
-        if s.ledger.outcome or s.terms.suspended:
+        if s.ledger.outcome or s.terms.suspended or s.phase is Phase.CLOSING:
             return wake
         save_at = s.now + UNSAVED_SECONDS - (s.ledger.active_seconds - self._saved_seconds)
         return min(save_at, wake) if wake is not None else save_at
@@ -93,7 +98,8 @@ class Engine:
         return hearing.verdict_on_upload(self._state, silo, epoch, round, attempt)
 
     def snapshot(self) -> dict[str, Any]:
-        """What must survive a restart, JSON-able."""
+        """What must survive a restart, JSON-able. Not to be written while a commit is pending: see
+        `snapshot_after_commit`."""
         return self._state.ledger.to_json()
 
     def snapshot_after_commit(self) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def _edited(s: State, event: ev.TotalChanged | ev.DeadlineChanged | ev.Suspended
     s.dirty |= s.terms.edit(event)
     if was_suspended and not s.terms.suspended:
         s.gathering_since = s.now
+        s.evaluate_at_once = False
 
 
 # ---- members

@@ -67,7 +67,6 @@ class Membership:
             self._absent_since.setdefault(silo, now)
         self.members = members
         self._absent_since = {s: t for s, t in self._absent_since.items() if s in members}
-        self._newest = {s: n for s, n in self._newest.items() if s in members}
         return strangers
 
     def connected(self) -> dict[str, int]:

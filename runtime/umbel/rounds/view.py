@@ -97,4 +97,6 @@ def _explain_waiting(s: State, now: float) -> tuple[str, str]:
     if connected < quorum:
         reason = reasons.WAITING_FOR_MEMBERS if now < course.gathered_at(s) else reasons.QUORUM_NOT_CONNECTED
         return reason, f"{connected} members are connected; a round needs {quorum}"
+    if sum(s.members.connected().values()) < s.terms.min_examples:
+        return reasons.TOO_FEW_EXAMPLES, "the connected members hold fewer examples than privacy.minExamples"
     return reasons.WAITING_FOR_MEMBERS, f"{connected} of {len(s.members.members)} members are connected"
