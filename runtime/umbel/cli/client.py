@@ -1,0 +1,114 @@
+"""``umbel client``: one silo's part in a job, until the job has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import traceback
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from umbel.cli.errors import CliError
+from umbel.client.api import Client
+from umbel.client.context import Dataset
+from umbel.client.loader import LoadError, load
+from umbel.client.session import Member, Refused
+from umbel.client.silo import AppError, Site
+from umbel.wire.registry import transport_for
+from umbel.wire.transport import Connection, Credentials
+
+STOPPED = 75  # by a signal: started again, it goes on
+
+
+@click.command("client")
+@click.option("--server", required=True, metavar="URL", help="Where the server listens: grpcs://host:port.")
+@click.option(
+    "--server-name", default="", metavar="DNS", help="The name its certificate must carry; default: URL's host."
+)
+@click.option("--tls", type=click.Path(path_type=Path), help="Folder with tls.crt, tls.key and ca.crt of this silo.")
+@click.option("--client", "reference", required=True, metavar="MODULE:OBJECT", help="The umbel.Client to run.")
+@click.option("--silo", required=True, metavar="NAME", help="This silo's name, as in the job and in tls.crt.")
+@click.option("--dataset", default="", metavar="NAME", help="The data set to train on, by its name in the job.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where that data set lies on this machine.")
+@click.option("--state", required=True, type=click.Path(path_type=Path), help="Folder that survives a restart.")
+@click.option("--path", "paths", multiple=True, metavar="FOLDER", help="Put on the import path; may be repeated.")
+def client_command(
+    server: str,
+    server_name: str,
+    tls: Path | None,
+    reference: str,
+    silo: str,
+    dataset: str,
+    data: Path | None,
+    state: Path,
+    paths: tuple[str, ...],
+) -> int:
+    """Take part in a job as one silo.
+
+    Dials the server, trains when asked, and ends with exit code 0 when the job has ended and the final model is in
+    STATE/model.safetensors. A lost server is dialled again for ever. Tracebacks of your code are printed here and
+    nowhere else.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    site = Site(silo, Dataset(dataset, _readable(data)), _writable(state))
+    credentials = _credentials(tls)
+    app = _load(reference, paths)
+    try:
+        return asyncio.run(_take_part(app, site, server, server_name or urlsplit(server).hostname or "", credentials))
+    except (Refused, AppError) as error:
+        raise CliError(str(error)) from error
+
+
+async def _take_part(app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None) -> int:
+    transport = transport_for(server)
+
+    async def connect() -> Connection:
+        return await transport.connect(server, credentials, server_name)
+
+    taking_part = asyncio.ensure_future(Member(app, site, connect).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, taking_part.cancel)
+    try:
+        await taking_part
+    except asyncio.CancelledError:
+        return STOPPED
+    return 0
+
+
+def _load(reference: str, paths: tuple[str, ...]) -> Client:
+    try:
+        return load(reference, paths)
+    except LoadError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, ModuleNotFoundError):
+            traceback.print_exception(error.__cause__)  # the module's own fault: its author needs the place
+        raise CliError(str(error)) from error
+
+
+def _readable(data: Path | None) -> Path | None:
+    if data is not None and not os.access(data, os.R_OK | (os.X_OK if data.is_dir() else 0)):
+        raise CliError(f"--data {data}: cannot be read; check that it exists and its permissions")
+    return data
+
+
+def _writable(state: Path) -> Path:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(f"--state {state}: cannot be made: {error.strerror}; choose another folder") from error
+    if not os.access(state, os.W_OK | os.X_OK):
+        raise CliError(f"--state {state}: cannot be written to; check its permissions")
+    return state
+
+
+def _credentials(tls: Path | None) -> Credentials | None:
+    if tls is None:
+        return None
+    files = [tls / name for name in ("tls.crt", "tls.key", "ca.crt")]
+    for file in files:
+        if not os.access(file, os.R_OK):
+            raise CliError(f"--tls {tls}: {file.name} cannot be read; it holds tls.crt, tls.key and ca.crt")
+    return Credentials(*files)

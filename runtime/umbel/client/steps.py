@@ -1,0 +1,64 @@
+"""Counting local steps, and stopping at WrapUp.
+
+Partial work is scaled by steps done of steps planned, so both must be right: a step counts once its batch was handed
+out and the loop came back, or left.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(eq=False)
+class Progress:
+    """Of one task. Written by the user's thread; ``stop`` is set by the session's."""
+
+    done: int = 0
+    planned: int = 0  # 0: unknown
+    open_ended: bool = False  # a loop of unknown length began: the plan stays unknown
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def partial(self) -> bool:
+        return self.planned > self.done
+
+    def plan(self, steps: int | None) -> None:
+        """Add to what is planned; None is a loop that does not know its length."""
+        if steps is None:
+            self.open_ended, self.planned = True, 0
+        elif not self.open_ended:
+            self.planned += steps
+
+    def report(self, done: int, planned: int | None) -> None:
+        """Counted by the user himself: replaces what was counted so far."""
+        if done < 0 or (planned is not None and planned < done):
+            raise ValueError(f"progress({done}, {planned}): needs 0 ≤ done ≤ planned")
+        self.done, self.planned = done, planned or 0
+
+    def walk(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, each counted as a step, ending early once ``stop`` is set."""
+        for batch in batches:
+            if self.stop.is_set():
+                return
+            try:
+                yield batch
+            finally:
+                self.done += 1
+
+    def steps(self, loader: Iterable[Batch], epochs: int) -> Iterator[Batch]:
+        """``epochs`` passes over ``loader``; the plan is epochs × len(loader) if it has a length."""
+        if epochs < 0:
+            raise ValueError(f"epochs is {epochs}; it must be 0 or more")
+        self.plan(epochs * len(loader) if isinstance(loader, Sized) else None)
+        return self._epochs(loader, epochs)
+
+    def _epochs(self, loader: Iterable[Batch], epochs: int) -> Iterator[Batch]:
+        for _ in range(epochs):
+            if self.stop.is_set():
+                return
+            yield from self.walk(loader)
