@@ -41,7 +41,7 @@ def annotate(resolved: Any, given: Any, indent: int = 0) -> Iterator[str]:
 
 
 def _entry(head: str, value: Any, given: Any, indent: int) -> Iterator[str]:
-    if isinstance(value, Mapping) and all(v is None for v in value.values()):
+    if _hollow(value):
         value = {}
     if value is None:
         key = head.strip()
@@ -51,6 +51,11 @@ def _entry(head: str, value: Any, given: Any, indent: int) -> Iterator[str]:
         yield from annotate(value, given, indent + 1)
     else:
         yield f"{head} {_scalar(value)}" + ("" if given is not None else f"  # {DEFAULT}")
+
+
+def _hollow(value: Any) -> bool:
+    """Whether a mapping says nothing: ``{requests: {}, limits: {}}``."""
+    return isinstance(value, Mapping) and all(v is None or v == [] or _hollow(v) for v in value.values())
 
 
 def _item(pad: str, value: Any, given: Any, indent: int) -> Iterator[str]:

@@ -22,7 +22,10 @@ RESOLVED = {
         "tags": ["yes", "1"],
     },
 }
-NESTED = {"rounds": {"overSelection": None, "stopWhen": {"metric": None, "atLeast": None}}, "image": None}
+NESTED = {
+    "rounds": {"total": 5, "overSelection": None, "stopWhen": {"metric": None, "names": [], "plateau": {}}},
+    "image": None,
+}
 
 
 def test_the_plan_is_yaml_that_says_the_same() -> None:
@@ -39,11 +42,12 @@ def test_what_is_not_set_is_a_comment() -> None:
     lines = list(plan.annotate(NESTED, {}))
     assert lines == [
         "rounds:",
+        "  total: 5  # default",
         "  # overSelection: from the return rate",
         "  stopWhen: {}  # default",
         "# image: not set",
     ]
-    assert yaml.safe_load("\n".join(lines)) == {"rounds": {"stopWhen": {}}}
+    assert yaml.safe_load("\n".join(lines)) == {"rounds": {"total": 5, "stopWhen": {}}}
 
 
 def test_an_item_is_compared_with_the_one_of_its_name() -> None:

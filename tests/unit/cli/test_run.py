@@ -34,6 +34,12 @@ class Digits(umbel.Client):
     def initial(self, ctx):
         return {"w": np.zeros((64, 10), np.float32), "b": np.zeros(10, np.float32)}
 
+    def num_examples(self, ctx):
+        return 100
+
+    def fit(self, parameters, ctx):
+        return umbel.Update(parameters)
+
 app = Digits()
 """
 

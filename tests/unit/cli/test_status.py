@@ -100,7 +100,5 @@ def test_no_endpoints_until_they_are_written(tmp_path: Path, text: str | None) -
 
 def test_endpoints(tmp_path: Path) -> None:
     file = tmp_path / "endpoints.json"
-    file.write_text(
-        json.dumps({"federation": "grpcs://h:1", "admin": "https://h:2", "pid": 7, "epoch": 1})
-    )
+    file.write_text(json.dumps({"federation": "grpcs://h:1", "admin": "https://h:2", "pid": 7, "epoch": 1}))
     assert status.read_endpoints(file) == status.Endpoints("grpcs://h:1", "https://h:2", 7)
