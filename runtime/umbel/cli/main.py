@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from importlib import metadata
 
 import click
@@ -16,6 +17,7 @@ from umbel.cli import lifeline
 from umbel.cli.errors import CliError
 
 ENTRY_POINTS = "umbel.commands"
+PROGRAM_FAULT = 70  # not Python's 1: a server's 1 says that its job Failed, and it would not be started again
 
 # name -> (where it is, what it does); the second is here so that help needs no import.
 BUILT_IN = {
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of one command line."""
+    """The exit code of one command line; a fault of the program itself brings its traceback."""
     try:
         code = umbel.main(arguments, prog_name="umbel", standalone_mode=False)
     except click.Abort:
@@ -102,7 +104,8 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if not isinstance(error, _user_errors()):
-            raise
+            traceback.print_exc()
+            return PROGRAM_FAULT
         for line in str(error).splitlines():
             click.echo(f"umbel: {line}", err=True)
         return 2

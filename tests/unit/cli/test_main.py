@@ -92,10 +92,12 @@ def test_a_users_error_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == "umbel: spec.seed: is -1; use 0 or more\n"
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main, "_load", lambda *_: raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        main.run(["run"])
+def test_a_fault_of_the_program_keeps_its_traceback_and_is_no_failed_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "_load", lambda *_: raising(ZeroDivisionError("by nothing")))
+    assert main.run(["server"]) == main.PROGRAM_FAULT
+    assert capsys.readouterr().err.endswith("ZeroDivisionError: by nothing\n")
 
 
 def test_what_a_command_returns_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
