@@ -72,12 +72,17 @@ class Aggregate:
 class Strategy(ABC):
     """One update rule with its parameters. Subclasses declare ``defaults`` and the four verbs."""
 
-    defaults: ClassVar[Mapping[str, float | None]]  # None: must be given
+    defaults: ClassVar[Mapping[str, float]] = {}  # of a rule of one's own; those of built-in rules are in umbel.rules
     scalars: ClassVar[frozenset[str]] = frozenset()  # what every update must bring
-    forces: ClassVar[Mapping[str, str]] = {}  # spec fields that this rule fixes: {"partialUpdates": "AsIs"}
+    forces: ClassVar[Mapping[str, str]] = {}  # spec fields that this rule fixes: {"rounds.partialUpdates": "AsIs"}
 
-    def __init__(self, parameters: Mapping[str, float]) -> None:
+    def __init__(self, parameters: Mapping[str, float], weighting: str = "Examples") -> None:
         self.parameters = dict(parameters)
+        self.uniform = weighting == "Uniform"
+
+    def weight_of(self, facts: UpdateFacts) -> float:
+        """As ``spec.strategy.weighting`` says: the examples declared, or 1."""
+        return 1.0 if self.uniform else float(facts.examples)
 
     @abstractmethod
     def configure(self, start: RoundStart) -> None:
@@ -93,7 +98,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def admit(self, facts: UpdateFacts) -> Admission:
-        """Weigh one update. Raises StrategyError to refuse it (the round goes on without)."""
+        """Weigh one update; changes nothing. Raises StrategyError to refuse it (the round goes on without)."""
 
     @abstractmethod
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
