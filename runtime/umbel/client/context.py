@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from umbel.client.seeding import sequence
-from umbel.client.steps import Progress
+from umbel.client.steps import Batches, Progress
 
 Batch = TypeVar("Batch")
 Scalar = float | int | str | bool
@@ -54,6 +54,10 @@ class Context:
         """The batches of ``loader``, ``epochs`` times over. Ends early at WrapUp and counts steps done and planned
         (epochs × len(loader); unknown for a loader without a length). Begin it once a round, with all its epochs."""
         return self._progress.steps(loader, epochs)
+
+    def epochs(self, loader: Iterable[Batch], epochs: int = 1) -> Iterator[Batches[Batch]]:
+        """Like `steps`, but pass by pass: hand each to a function that trains over a loader once."""
+        return self._progress.epochs(loader, epochs)
 
     def progress(self, done: int, planned: int | None = None) -> None:
         """For a loop of one's own instead of `steps`: how many steps are done, of how many."""

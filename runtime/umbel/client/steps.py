@@ -6,12 +6,13 @@ out and the loop came back, or left.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
-Batch = TypeVar("Batch")
+Batch = TypeVar("Batch", covariant=True)
 
 
 @dataclass(eq=False)
@@ -51,14 +52,29 @@ class Progress:
                 self.done += 1
 
     def steps(self, loader: Iterable[Batch], epochs: int) -> Iterator[Batch]:
-        """``epochs`` passes over ``loader``; the plan is epochs × len(loader) if it has a length."""
+        """``epochs`` passes over ``loader``, one batch after another."""
+        return itertools.chain.from_iterable(self.epochs(loader, epochs))
+
+    def epochs(self, loader: Iterable[Batch], epochs: int) -> Iterator[Batches[Batch]]:
+        """``epochs`` passes over ``loader``, one after another; the plan is epochs × len(loader) if it has a length."""
         if epochs < 0:
             raise ValueError(f"epochs is {epochs}; it must be 0 or more")
         self.plan(epochs * len(loader) if isinstance(loader, Sized) else None)
-        return self._epochs(loader, epochs)
+        return (Batches(loader, self) for _ in itertools.takewhile(lambda _: not self.stop.is_set(), range(epochs)))
 
-    def _epochs(self, loader: Iterable[Batch], epochs: int) -> Iterator[Batch]:
-        for _ in range(epochs):
-            if self.stop.is_set():
-                return
-            yield from self.walk(loader)
+
+class Batches(Generic[Batch]):
+    """One pass over a loader that counts its steps and ends at WrapUp; for the rest it is the loader."""
+
+    def __init__(self, loader: Iterable[Batch], progress: Progress) -> None:
+        self._loader = loader
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._progress.walk(self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)  # type: ignore[arg-type]  # a loader without a length says so itself
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)

@@ -1,0 +1,63 @@
+"""Softmax regression in NumPy learns scikit-learn's handwritten digits."""
+
+import numpy as np
+import umbel
+from sklearn.datasets import load_digits
+
+
+def initial():
+    return {"weight": np.zeros((64, 10)), "bias": np.zeros(10)}
+
+
+def log_softmax(scores):
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def load(part=slice(None), size=16):
+    """(training batches, held-out batches): every fifth example is held out."""
+    images, labels = (array[part] for array in load_digits(return_X_y=True))
+    images, held = images / 16, np.arange(len(labels)) % 5 == 0
+    x, y = images[~held], labels[~held]
+    train = [(x[i : i + size], y[i : i + size]) for i in range(0, len(y), size)]
+    return train, [(images[held], labels[held])]
+
+
+def train(parameters, batches):
+    """In place; as many epochs as there are in ``batches``."""
+    for x, y in batches:
+        error = np.exp(log_softmax(x @ parameters["weight"] + parameters["bias"]))
+        error[np.arange(len(y)), y] -= 1
+        parameters["weight"] -= 0.1 * x.T @ error / len(y)
+        parameters["bias"] -= 0.1 * error.mean(axis=0)
+    return parameters
+
+
+def evaluate(parameters, batches):
+    """(examples, metrics)"""
+    x = np.concatenate([x for x, _ in batches])
+    y = np.concatenate([y for _, y in batches])
+    scores = log_softmax(x @ parameters["weight"] + parameters["bias"])
+    return len(y), {"loss": -scores[np.arange(len(y)), y].mean(), "accuracy": (scores.argmax(axis=1) == y).mean()}
+
+
+def examples(ctx):
+    _, k, _, n = ctx.dataset.name.split("-")
+    return load(slice(int(k) - 1, None, int(n)))
+
+
+class Digits(umbel.Client):
+    def initial(self, ctx):
+        return initial()
+
+    def num_examples(self, ctx):
+        return sum(len(y) for _, y in examples(ctx)[0])
+
+    def fit(self, parameters, ctx):
+        return umbel.Update(train(parameters, ctx.steps(examples(ctx)[0], epochs=ctx.config["epochs"])))
+
+    def evaluate(self, parameters, ctx):
+        return umbel.Evaluation(*evaluate(parameters, examples(ctx)[1]))
+
+
+app = Digits()
