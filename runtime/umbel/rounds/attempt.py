@@ -12,8 +12,6 @@ from umbel.rounds.actions import RoundOutcomes
 from umbel.rounds.events import UpdateArrived
 from umbel.rounds.terms import Terms
 
-GoneAt = Callable[[str], float | None]
-
 
 class Part(Enum):
     """What became of an invitation."""
@@ -52,17 +50,16 @@ class Attempt:
     invited: dict[str, Invitation]
     wrapped_up: bool = False
     planned: list[int] = field(default_factory=list)  # steps planned, of the accepted updates that say so
+    training: dict[str, Invitation] = field(default_factory=dict)  # those of the invited that are still awaited
+    members: int = 0  # accepted
+    examples: int = 0  # of the accepted
+    examples_to_come: int = 0  # of the training
+
+    def __post_init__(self) -> None:
+        self.training = dict(self.invited)
+        self.examples_to_come = sum(it.examples for it in self.invited.values())
 
     # ---- what the invited did
-
-    def training(self) -> list[str]:
-        return [silo for silo, it in self.invited.items() if it.part is Part.TRAINING]
-
-    def is_training(self, silo: str) -> bool:
-        return silo in self.invited and self.invited[silo].part is Part.TRAINING
-
-    def accepted(self) -> list[Invitation]:
-        return [it for it in self.invited.values() if it.part in (Part.FULL, Part.PARTIAL)]
 
     def verdict_on(self, silo: str) -> tuple[str, str] | None:
         """What a further upload of ``silo`` is told; None if its update is still awaited."""
@@ -82,38 +79,39 @@ class Attempt:
                 return "ROUND_CLOSED", ""
 
     def accept(self, event: UpdateArrived) -> None:
-        it = self.invited[event.silo]
-        it.part = Part.PARTIAL if event.steps_done < event.steps_planned else Part.FULL
+        self.members += 1
+        self.examples += self.invited[event.silo].examples
+        self.end_part(event.silo, Part.PARTIAL if event.steps_done < event.steps_planned else Part.FULL)
         if event.steps_planned > 0:
             self.planned.append(event.steps_planned)
 
     def end_part(self, silo: str, part: Part, reason: str = "") -> None:
-        if self.is_training(silo):
-            self.invited[silo].part = part
-            self.invited[silo].reason = reason
+        """Of one who has answered already, nothing changes."""
+        it = self.training.pop(silo, None)
+        if it is not None:
+            it.part, it.reason = part, reason
+            self.examples_to_come -= it.examples
 
     # ---- whether that is enough
 
-    def verdict(self, terms: Terms, now: float, gone_at: GoneAt) -> Verdict | None:
-        """None: go on waiting.
+    def verdict(self, terms: Terms, now: float, all_gone_at: float | None) -> Verdict | None:
+        """None: go on waiting. ``all_gone_at``: when the last of the training is gone; None: one is connected.
 
         Closes at once on the goal, and as soon as nobody is left who could still change the outcome: with the quorum
         everybody else declined, was refused or is gone; without it, also when those who could still come are too few.
         An attempt that can only fail is abandoned then and there rather than at the deadline.
         """
-        accepted = self.accepted()
-        members, examples = len(accepted), sum(it.examples for it in accepted)
-        enough = members >= terms.quorum and examples >= terms.min_examples
-        if enough and members >= self.goal:
+        enough = self.members >= terms.quorum and self.examples >= terms.min_examples
+        if enough and self.members >= self.goal:
             return Verdict(True, "", False)
         if now >= self.deadline:
-            return Verdict(enough, "" if enough else self._shortage(terms, members, reasons.QUORUM_NOT_REACHED), True)
-        training = self.training()
-        if all((at := gone_at(silo)) is not None and at <= now for silo in training):
-            return Verdict(enough, "" if enough else self._shortage(terms, members, reasons.QUORUM_LOST), False)
-        most = members + len(training)
-        most_examples = examples + sum(self.invited[silo].examples for silo in training)
-        if most < terms.quorum or most_examples < terms.min_examples:
+            reason = "" if enough else self._shortage(terms, self.members, reasons.QUORUM_NOT_REACHED)
+            return Verdict(enough, reason, True)
+        if all_gone_at is not None and all_gone_at <= now:
+            reason = "" if enough else self._shortage(terms, self.members, reasons.QUORUM_LOST)
+            return Verdict(enough, reason, False)
+        most = self.members + len(self.training)
+        if most < terms.quorum or self.examples + self.examples_to_come < terms.min_examples:
             return Verdict(False, self._shortage(terms, most, reasons.QUORUM_LOST), False)
         return None
 
@@ -121,15 +119,15 @@ class Attempt:
     def _shortage(terms: Terms, members: int, of_members: str) -> str:
         return of_members if members < terms.quorum else reasons.TOO_FEW_EXAMPLES
 
-    def wakes(self, gone_at: GoneAt) -> list[float]:
+    def wakes(self, all_gone_at: float | None) -> list[float]:
         """Every moment at which `verdict` or the wrap-up may change without an event."""
         moments = [self.deadline] if self.wrapped_up else [self.deadline, self.wrap_up_at]
-        return moments + [at for silo in self.training() if (at := gone_at(silo)) is not None]
+        return moments if all_gone_at is None else [*moments, all_gone_at]
 
     def outcomes(self, *, deadline: bool, connected: Callable[[str], bool]) -> RoundOutcomes:
         """Counts at the close. Who was training when the goal was reached is in ``invited`` only."""
         parts = Counter(it.part for it in self.invited.values())
-        present = sum(map(connected, self.training()))
+        present = sum(map(connected, self.training))
         return RoundOutcomes(
             invited=len(self.invited),
             full=parts[Part.FULL],

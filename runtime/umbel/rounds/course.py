@@ -135,13 +135,13 @@ def _training(s: State) -> bool:
         outcomes = held.outcomes(deadline=False, connected=s.members.is_connected)
         abandon(s, held, cut, outcomes, counted=False)
         return True
-    verdict = held.verdict(s.terms, s.now, s.members.gone_at)
+    verdict = held.verdict(s.terms, s.now, s.members.all_gone_at(held.training))
     if verdict is not None:
         _close(s, held, verdict)
         return True
     if s.now >= held.wrap_up_at and not held.wrapped_up:
         held.wrapped_up = True
-        for silo in held.training():
+        for silo in held.training:
             s.send_wrap_up(silo, held)
     return False
 
@@ -155,7 +155,7 @@ def _reason_to_cut(s: State, held: Attempt) -> str | None:
 
 
 def _cancel_training(s: State, held: Attempt) -> None:
-    for silo in held.training():
+    for silo in held.training:
         s.send_cancel(silo, held.round, held.number, evaluation=False)
 
 
@@ -218,7 +218,7 @@ def _evaluating(s: State) -> bool:
     """A suspension breaks the evaluation off, to be repeated; the end of the job closes it with what has come in."""
     held = s.evaluation
     assert held is not None
-    over = s.end is not None or held.is_over(s.now, s.members.gone_at)
+    over = s.end is not None or s.now >= held.over_at(s.members.all_gone_at(held.awaited))
     if not over and not s.terms.suspended:
         return False
     for silo in sorted(held.awaited):
@@ -252,7 +252,7 @@ def next_wake(s: State) -> float | None:
     if s.phase is Phase.GATHERING and not s.terms.suspended:
         moments.append(gathered_at(s))
     elif s.phase is Phase.TRAINING and s.attempt is not None:
-        moments += s.attempt.wakes(s.members.gone_at)
+        moments += s.attempt.wakes(s.members.all_gone_at(s.attempt.training))
     elif s.phase is Phase.EVALUATING and s.evaluation is not None:
-        moments += s.evaluation.wakes(s.members.gone_at)
+        moments.append(s.evaluation.over_at(s.members.all_gone_at(s.evaluation.awaited)))
     return min((moment for moment in moments if moment > s.now), default=None)

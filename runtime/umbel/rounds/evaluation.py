@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -38,10 +37,6 @@ class Evaluation:
             self.awaited.remove(silo)
             self.declined.add(silo)
 
-    def is_over(self, now: float, gone_at: Callable[[str], float | None]) -> bool:
-        if now >= self.deadline:
-            return True
-        return all((at := gone_at(silo)) is not None and at <= now for silo in self.awaited)
-
-    def wakes(self, gone_at: Callable[[str], float | None]) -> list[float]:
-        return [self.deadline, *(at for silo in self.awaited if (at := gone_at(silo)) is not None)]
+    def over_at(self, all_gone_at: float | None) -> float:
+        """When it closes if nobody answers; ``all_gone_at``: when the last of the awaited is gone, None: not so far."""
+        return self.deadline if all_gone_at is None else min(self.deadline, all_gone_at)

@@ -66,7 +66,7 @@ def _joined(s: State, event: ev.Joined) -> None:
         s.actions.append(do.EndSession(event.silo, replaced, "REPLACED"))
     if replaced == event.session:
         return
-    if s.phase is Phase.TRAINING and s.attempt is not None and s.attempt.is_training(event.silo):
+    if s.phase is Phase.TRAINING and s.attempt is not None and event.silo in s.attempt.training:
         s.send_training(event.silo, s.attempt)
     elif s.phase is Phase.EVALUATING and s.evaluation is not None and event.silo in s.evaluation.awaited:
         s.send_evaluation(event.silo, s.evaluation)

@@ -6,6 +6,7 @@ usually back in less.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 GONE_AFTER = 15.0  # seconds
@@ -80,11 +81,14 @@ class Membership:
     def is_connected(self, silo: str) -> bool:
         return silo in self.sessions
 
-    def gone_at(self, silo: str) -> float | None:
-        """When a silo without a session counts, or counted, as gone; None while it is connected."""
-        if silo in self.sessions:
-            return None
-        return self._absent_since.get(silo, float("-inf")) + GONE_AFTER
+    def all_gone_at(self, silos: Iterable[str]) -> float | None:
+        """When the last of ``silos`` counts, or counted, as gone; None while one of them is connected."""
+        latest = float("-inf")
+        for silo in silos:
+            if silo in self.sessions:
+                return None
+            latest = max(latest, self._absent_since.get(silo, latest) + GONE_AFTER)
+        return latest
 
     def waited_for_until(self, since: float, patience: float) -> float:
         """When everybody who is missing has had ``patience`` seconds to come (back), at most that long from ``since``.

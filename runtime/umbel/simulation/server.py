@@ -176,17 +176,21 @@ class SimulatedServer:
             case do.Release():
                 record = {"round": action.round, "evaluate": self._evaluated}
                 self._evaluated = {}
-                self._disk.update(state, record)
+                self._write(state, record)
                 self._witness.released(record)
                 self._witness.progressed(self._clock())
             case do.Finish():
-                self._disk.update(state)
+                self._write(state)
                 self._danger()
                 self._witness.ended(action.outcome)
                 self.finished = True
                 self._deliver(action)
             case _:
-                self._disk.update(state)
+                self._write(state)
+
+    def _write(self, state: dict[str, Any], record: dict[str, Any] | None = None) -> None:
+        self._disk.update(state, record)
+        self._witness.written(state["committed"])
 
     def _commit(self, action: do.Commit, after: dict[str, Any]) -> None:
         self._witness.closing(action.round)

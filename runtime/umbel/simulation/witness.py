@@ -85,6 +85,10 @@ class Witness:
         self._durable = (version, model.tobytes())
         self.commits += 1
 
+    def written(self, committed: int) -> None:
+        """The state file alone was replaced: it must go with the model beside it."""
+        self._hold(committed == self._durable[0], "I1", f"state of {committed} over the model of {self._durable[0]}")
+
     def restarted(self, version: int, model: Bytes, committed: int) -> None:
         self._hold(version == committed == self._durable[0], "I1", f"came back at {committed} of {self._durable[0]}")
         self._hold(model.tobytes() == self._durable[1], "I1", "came back with another model")
