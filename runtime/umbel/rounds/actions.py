@@ -102,8 +102,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Throw the accumulator away; the model stays. ``counted``: against maxConsecutiveAbandoned (a suspension or a
-    restart is not)."""
+    """Throw the accumulator away; the model stays. ``reason`` is one of `umbel.rounds.reasons.ABANDONED`. ``counted``:
+    against maxConsecutiveAbandoned (a suspension, a lowered total or the end of the job is not).
+
+    `OpenRound` of the next attempt may follow in the same list: what belongs to this one is to be set aside first."""
 
     round: int
     attempt: int
@@ -130,7 +132,10 @@ class CloseEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Publish the round: everything buffered, in one step, after recording it in the state file."""
+    """Publish the round: everything buffered, in one step, after recording it in the state file.
+
+    `OpenRound` of the next round may follow in the same list. ``round`` 0 is the initial model, of which only the
+    evaluation is new; so it is with a round that is released again because a lowered total made it the last."""
 
     round: int
 
@@ -146,7 +151,8 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """Persist ``Engine.snapshot()``: an attempt number, the suspension or the outcome changed."""
+    """Persist ``Engine.snapshot()``: an attempt number, an edit or a count changed, or a minute has passed. Never comes
+    while a `Commit` waits for its answer, and never with `Release` or `Finish`, which persist it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
