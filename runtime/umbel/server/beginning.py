@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
-from safetensors import safe_open
 
 from umbel.job import FederatedJob
+from umbel.server import output
+from umbel.server.checkpoint import CheckpointInfo, CheckpointStore
 from umbel.wire.layout import Array, Layout
 
 INITIAL_SECONDS = 600
@@ -23,6 +31,56 @@ INITIAL_SECONDS = 600
 
 class BeginningError(Exception):
     """There is no initial model; the text says why in one line."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a server starts with. ``info`` None: this is the job's first start."""
+
+    store: CheckpointStore
+    down: Layout
+    up: Layout
+    model: NDArray[np.uint8]
+    round: int = 0
+    info: CheckpointInfo | None = None
+    strategy_state: Mapping[str, Array] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+
+async def begin(job: FederatedJob, store: CheckpointStore, paths: list[str]) -> Beginning:
+    """Raises BeginningError, LayoutError, CheckpointError or OutputError, each with one line for the user."""
+    if (loaded := store.load()) is not None:
+        return Beginning(
+            store,
+            loaded.layout,
+            loaded.layout.upward(),
+            loaded.model,
+            loaded.info.round,
+            loaded.info,
+            loaded.strategy_state,
+            loaded.state,
+            loaded.skipped,
+        )
+    initial = job.spec.model.initial
+    arrays, buffers = from_file(str(initial.uri)) if initial.from_ == "Checkpoint" else await from_app(job, paths)
+    down = Layout.of(arrays, buffers)
+    if local := list(job.spec.model.local_parameters):
+        down = down.without(local)
+    model = down.empty()
+    down.pack({t.name: arrays[t.name] for t in down.tensors}, model)
+    return Beginning(store, down, down.upward(), model)
+
+
+def from_file(uri: str) -> tuple[dict[str, Array], list[str]]:
+    """(arrays, names of buffers) of the model file at a URI. Raises OutputError or BeginningError."""
+    path = output.fetch(uri)
+    try:
+        return read_safetensors(path)
+    except SafetensorError as error:
+        raise BeginningError(f"spec.model.initial.uri: {uri} is not a safetensors file ({error})") from None
+    finally:
+        shutil.rmtree(path.parent)
 
 
 async def from_app(job: FederatedJob, paths: list[str]) -> tuple[dict[str, Array], list[str]]:
@@ -60,11 +118,3 @@ def read_safetensors(path: Path) -> tuple[dict[str, Array], list[str]]:
     with safe_open(str(path), framework="numpy") as file:
         metadata = file.metadata() or {}
     return load_file(path), json.loads(metadata.get("buffers", "[]"))
-
-
-def lay_out(arrays: dict[str, Array], buffers: list[str], local: list[str]) -> tuple[Layout, Layout]:
-    """(layout of the model, layout of updates), less what stays in the silos. Raises LayoutError."""
-    down = Layout.of(arrays, buffers)
-    if local:
-        down = down.without(local)
-    return down, down.upward()

@@ -6,33 +6,155 @@ it, so that they cannot disagree.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from umbel.job import FederatedJob
-from umbel.rounds.engine import Engine
+from umbel.rounds.view import View
 from umbel.server.checkpoint import CheckpointInfo
 from umbel.server.history import History
 from umbel.server.logs import Log
+from umbel.server.metric_names import PHASES
 from umbel.server.metrics import ServerMetrics
 from umbel.server.records import RoundRecord
 from umbel.server.traffic import Traffic
 
 KEPT = 20  # rounds in status and state; history.jsonl has them all
+TERMINAL = ("Complete", "Failed")
 
 
 class Board:
+    """``kept``: the ``board`` part of the state that an earlier process left."""
+
     def __init__(
-        self, job: FederatedJob, uid: str, history: History, metrics: ServerMetrics, traffic: Traffic, log: Log
+        self,
+        job: FederatedJob,
+        uid: str,
+        epoch: int,
+        *,
+        history: History,
+        metrics: ServerMetrics,
+        traffic: Traffic,
+        log: Log,
+        kept: Mapping[str, Any],
     ) -> None:
-        self._job = job
-        self._uid = uid
+        self.ended_was_read = asyncio.Event()
+        self._identity = {"job": job.metadata.name, "namespace": job.metadata.namespace, "uid": uid, "epoch": epoch}
         self._history = history
         self._metrics = metrics
         self._traffic = traffic
         self._log = log
-        self._rounds: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._totals = {"up": 0, "down": 0}
+        self._rounds: deque[dict[str, Any]] = deque(kept.get("rounds", []), maxlen=KEPT)
+        self._bytes: dict[str, int] = dict(kept.get("bytes", {"up": 0, "down": 0}))
+        self._latest: dict[str, dict[str, float]] = dict(kept.get("latest", {"train": {}, "evaluate": {}}))
         self._model: dict[str, Any] = {}
         self._residences: list[float] = []
+        self._published_round = -1
+
+    # ---- while a round runs: private
+
+    def note_residence(self, seconds: float) -> None:
+        self._residences.append(seconds)
+
+    # ---- checkpoint and state
+
+    def state(self, engine: Mapping[str, Any], pending: RoundRecord | None) -> dict[str, Any]:
+        """What the state file holds besides the model."""
+        board = {"rounds": list(self._rounds), "bytes": self._bytes, "latest": self._latest}
+        return {"engine": dict(engine), "board": board, "pending": pending.to_json() if pending else None}
+
+    def checkpointed(self, info: CheckpointInfo) -> None:
+        self._model = {"round": info.round, "digest": f"sha256:{info.digest}", "path": str(info.path)}
+        self._metrics.set("fl_checkpoint_last_success_timestamp_seconds", info.written)
+
+    def checkpoint_failed(self, reason: str) -> None:
+        self._metrics.add("fl_checkpoint_failures_total", 1, reason=reason)
+        self._log("checkpoint_failed", reason=reason)
+
+    @property
+    def model_path(self) -> Path:
+        return Path(self._model["path"])
+
+    def output_failed(self, message: str) -> None:
+        self._log("output_failed", reason=message)
+
+    # ---- release
+
+    def add(self, record: RoundRecord) -> None:
+        """Take the round up into what the state file will hold; nobody sees it before `publish`."""
+        traffic = self._traffic
+        record.bytes_up, record.bytes_down = traffic.up, traffic.down
+        self._bytes = {"up": self._bytes["up"] + traffic.up, "down": self._bytes["down"] + traffic.down}
+        self._rounds.append(record.to_json())
+        latest = {"train": record.train, "evaluate": record.evaluate}
+        self._latest = {phase: values or self._latest[phase] for phase, values in latest.items()}
+
+    def publish(self, record: RoundRecord, buffered_bytes: int) -> None:
+        """The one step in which a round becomes visible."""
+        try:
+            self._history.append(record.to_json())
+        except OSError:
+            self.checkpoint_failed("io_error")
+        self._metrics.publish_round(record, self._residences)
+        self._residences.clear()
+        self.flush(buffered_bytes)
+        fields: dict[str, Any] = {"reason": record.reason} if record.reason else {}
+        seconds = round(sum(record.seconds.values()), 3)
+        self._log(
+            "round", round=record.round, attempt=record.attempt, outcome=record.outcome, seconds=seconds, **fields
+        )
+
+    def withdraw(self, record: RoundRecord) -> None:
+        """The state file could not take the round's values: a later process could release them again, so this one does
+        not."""
+        self._rounds.pop()
+        record.withhold({"not_recorded": len(record.train) + len(record.evaluate)})
+        record.train, record.evaluate, record.examples, record.update_norm = {}, {}, None, None
+        self._rounds.append(record.to_json())
+        self._log("release_withheld", round=record.round)
+
+    def flush(self, buffered_bytes: int) -> None:
+        """Publish what passed the wire: with a release, or between rounds."""
+        self._metrics.publish_traffic(self._traffic.take(), buffered_bytes)
+
+    # ---- reading
+
+    def status(self, view: View) -> dict[str, Any]:
+        """The JSON of ``/status``. Counts of a round's answers are not in it before the round is released."""
+        if view.phase in TERMINAL:
+            self.ended_was_read.set()
+        left = view.seconds_left
+        return {
+            **self._identity,
+            "phase": view.phase,
+            "reason": view.reason,
+            "message": view.message,
+            "round": view.round,
+            "attempt": view.attempt,
+            "total": view.total,
+            "members": view.members,
+            "connected": view.connected,
+            "invited": view.invited,
+            "secondsToDeadline": None if left is None else round(left, 1),
+            "metrics": self._latest,
+            "history": list(self._rounds),
+            "model": self._model,
+            "bytes": self._bytes,
+        }
+
+    def exposition(self, view: View) -> bytes:
+        """The text of ``/metrics``."""
+        for phase in PHASES:
+            self._metrics.set("fl_job_status_phase", float(phase == view.phase), phase=phase)
+        self._metrics.set("fl_job_round", self._model.get("round", 0))
+        self._metrics.set("fl_job_rounds_target", view.total)
+        self._metrics.set("fl_silos", view.connected, state="connected")
+        self._metrics.set("fl_silos", view.members - view.connected, state="absent")
+        training = view.phase == "Training" and view.seconds_left is not None
+        deadline = time.time() + (view.seconds_left or 0.0) if training else 0.0
+        self._metrics.set("fl_round_deadline_timestamp_seconds", deadline)
+        return self._metrics.text()

@@ -22,12 +22,14 @@ from umbel.job import FederatedJob
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.rounds.engine import Engine
+from umbel.rounds.view import View
 from umbel.server import messages
 from umbel.server.closing import Closing
+from umbel.server.logs import Log
+from umbel.server.models import ModelStore
 from umbel.server.sessions import Channel, Sessions
 from umbel.server.uploads import Uploads
 from umbel.wire import umbel_pb2 as pb
-from umbel.wire.transport import Broadcast
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Conductor:
         closing: Closing,
         sessions: Sessions,
         uploads: Uploads,
+        log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
@@ -59,18 +62,23 @@ class Conductor:
         self._closing = closing
         self._sessions = sessions
         self._uploads = uploads
+        self._log = log
         self._clock = clock
         self._work: asyncio.Queue[Callable[[], Awaitable[ev.Event | None]]] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        uploads.seconds_left = lambda: self.engine.view(self._clock()).seconds_left or 0.0
+        uploads.seconds_left = lambda: self.view().seconds_left or 0.0
 
     @property
     def strategy(self) -> Strategy:
         return self._closing.strategy
 
-    async def fetch_model(self, version: int) -> Broadcast | None:
-        return await self._closing.models.fetch(version)
+    @property
+    def models(self) -> ModelStore:
+        return self._closing.models
+
+    def view(self) -> View:
+        return self.engine.view(self._clock())
 
     async def run(self) -> None:
         """Do the queued work until the job has ended and its end is on disk; cancellation stops between two steps."""
@@ -99,7 +107,7 @@ class Conductor:
             case do.OpenRound():
                 self._closing.open_round(action)
             case do.SendTask():
-                task = messages.task(action, self._job, self.engine.epoch, self._closing.strategy, self._closing.digest)
+                task = messages.task(action, self._job, self.engine.epoch, self.strategy, self.models.digest)
                 self._sessions.send(action.session, task)
             case do.SendWrapUp():
                 self._sessions.send(action.session, messages.wrap_up(action))
@@ -132,30 +140,38 @@ class Conductor:
             case do.Commit():
                 self._uploads.close_round()
                 after = self.engine.snapshot_after_commit()
-                self._work.put_nowait(partial(self._closing.commit, action, after))
+                record = self._closing.close_round(action)
+                self._work.put_nowait(partial(self._closing.commit, action, record, after))
             case do.Abandon():
                 self._uploads.close_round()
-                self._work.put_nowait(partial(self._closing.abandon, action, state))
+                self._closing.between_rounds()
+                record = self._closing.close_round(action)
+                self._work.put_nowait(partial(self._closing.abandon, action, record, state))
             case do.CloseEvaluation():
                 self._work.put_nowait(partial(self._closing.close_evaluation, action))
             case do.Release():
+                self._closing.between_rounds()
                 self._work.put_nowait(partial(self._closing.release, action, state))
             case do.SaveState():
-                self._work.put_nowait(partial(self._closing.save_state, state))
+                self._work.put_nowait(partial(self._save, state))
             case do.Finish():
                 self._work.put_nowait(partial(self._end, action, state))
             case _:
                 raise AssertionError(f"unknown action {type(action).__name__}")
 
+    async def _save(self, state: dict[str, object]) -> None:
+        await self._closing.save_state(state)
+
     async def _end(self, action: do.Finish, state: dict[str, object]) -> None:
-        await self._closing.end(action, state)
+        await self._closing.save_state(state)
+        self._log("finished", outcome=action.outcome, reason=action.reason, message=action.message)
         self._sessions.finish(self.farewell())
         self.finished.set()
 
     def farewell(self) -> pb.ServerMessage:
         """What every session hears once the job has ended."""
-        view = self.engine.view(self._clock())
-        return messages.finished(view.phase, view.reason, self._closing.models.version, self._closing.digest)
+        view = self.view()
+        return messages.finished(view.phase, view.reason, self.models.version, self.models.digest)
 
     def join(self, channel: Channel, examples: int) -> None:
         if self.finished.is_set():

@@ -26,11 +26,11 @@ REFUSALS = {
 
 def refused(reason: str) -> pb.Refused:
     message, permanent = REFUSALS[reason]
-    return pb.Refused(reason=pb.RefusalReason.Value(reason), message=message, permanent=permanent)
+    return pb.Refused(reason=reason, message=message, permanent=permanent)
 
 
 def ack(code: str, reason: str = "") -> pb.Ack:
-    return pb.Ack(code=pb.AckCode.Value(code), reason=pb.RejectReason.Value(reason) if reason else 0)
+    return pb.Ack(code=code, reason=reason or None)
 
 
 def layout(of: Layout) -> pb.Layout:
@@ -58,9 +58,7 @@ def welcome(job: FederatedJob, uid: str, epoch: int, down: Layout, up: Layout) -
     )
 
 
-def task(
-    action: do.SendTask, job: FederatedJob, epoch: int, strategy: Strategy, model_digest: str
-) -> pb.ServerMessage:
+def task(action: do.SendTask, job: FederatedJob, epoch: int, strategy: Strategy, model_digest: str) -> pb.ServerMessage:
     return pb.ServerMessage(
         task=pb.Task(
             phase=pb.EVALUATE if action.evaluation else pb.TRAIN,

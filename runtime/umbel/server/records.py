@@ -6,7 +6,7 @@ Built while the round runs, in the private memory of the server; nothing reads i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,13 @@ class RoundRecord:
     bytes_up: int = 0
     bytes_down: int = 0
     withheld: dict[str, int] = field(default_factory=dict)
+    mark: float = field(default_factory=time.monotonic)  # when the present phase began
+
+    def lap(self, phase: str) -> None:
+        """The time since the last mark was spent in ``phase``."""
+        now = time.monotonic()
+        self.seconds[phase] += now - self.mark
+        self.mark = now
 
     def withhold(self, reasons: Mapping[str, int]) -> None:
         for reason, count in reasons.items():
@@ -87,19 +94,3 @@ class RoundRecord:
             data["bytesDown"],
             dict(data["withheld"]),
         )
-
-
-class Stopwatch:
-    """Adds the time since the last mark to a phase of a record."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._mark = clock()
-
-    def restart(self) -> None:
-        self._mark = self._clock()
-
-    def lap(self) -> float:
-        now = self._clock()
-        passed, self._mark = now - self._mark, now
-        return passed

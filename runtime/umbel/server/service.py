@@ -144,7 +144,7 @@ class FederationService:
 
     async def get_model(self, silo: str, request: pb.GetModelRequest) -> Broadcast:
         self._admit(silo, request.job_uid, "GetModel")
-        model = await self._conductor.fetch_model(request.model_version)
+        model = await self._conductor.models.fetch(request.model_version)
         if model is None:
             self._traffic.requests["GetModel", "NOT_FOUND"] += 1
             raise Refusal("NOT_FOUND", "this version of the model is not the present one")
@@ -162,9 +162,7 @@ class FederationService:
 
     # ---- updates
 
-    async def put_update(
-        self, silo: str, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]
-    ) -> pb.Ack:
+    async def put_update(self, silo: str, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]) -> pb.Ack:
         self._admit(silo, header.job_uid, "PutUpdate")
         self._traffic.requests["PutUpdate", "OK"] += 1
         token = (header.epoch, header.round, header.attempt)
@@ -187,9 +185,7 @@ class FederationService:
             return "MISSING_SCALAR"
         return None
 
-    async def _take(
-        self, upload: Upload, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]
-    ) -> pb.Ack:
+    async def _take(self, upload: Upload, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]) -> pb.Ack:
         async with self._uploads.slot(upload) as buffer:
             began = self._clock()
             fault = await self._receive(upload, buffer, frames)
@@ -215,7 +211,7 @@ class FederationService:
         self, upload: Upload, buffer: NDArray[np.uint8], frames: AsyncIterator[Bytes | pb.Commit]
     ) -> str | None:
         """Fill ``buffer``; the name of what is wrong, or None once length and digest agree."""
-        target = memoryview(buffer)
+        target = buffer.data
         digest = xxhash.xxh3_128()
         try:
             async with asyncio.timeout(FIRST_BYTES_SECONDS):
@@ -271,9 +267,7 @@ def _arrived(silo: str, header: pb.UpdateHeader, norm: float) -> ev.UpdateArrive
     )
 
 
-async def _next(
-    inbound: AsyncIterator[pb.ClientMessage], seconds: float, skip: str = ""
-) -> pb.ClientMessage | None:
+async def _next(inbound: AsyncIterator[pb.ClientMessage], seconds: float, skip: str = "") -> pb.ClientMessage | None:
     """The next message of another kind than ``skip``; None when the client left or took too long."""
     with contextlib.suppress(TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(seconds):

@@ -83,7 +83,7 @@ def control(frame: bytes, kind: type[pb.UpdateFrame] | type[pb.ModelFrame]) -> p
 
 def slices(buffer: NDArray[np.uint8]) -> Iterator[memoryview]:
     """A flat buffer as the data of consecutive frames, without a copy."""
-    view = memoryview(buffer)
+    view = buffer.data
     for start in range(0, len(view), FRAME_BYTES):
         yield view[start : start + FRAME_BYTES]
 

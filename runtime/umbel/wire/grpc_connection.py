@@ -94,7 +94,7 @@ class GrpcConnection:
 
     async def get_model(self, request: pb.GetModelRequest, into: NDArray[np.uint8]) -> bytes:
         call = self._get_model(request)
-        target = memoryview(into)
+        target = into.data
         digest = xxhash.xxh3_128()
         received, agreed = 0, b""
         try:

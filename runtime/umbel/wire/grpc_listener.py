@@ -74,9 +74,7 @@ class GrpcListener:
                     self._session, pb.ClientMessage.FromString, pb.ServerMessage.SerializeToString
                 ),
                 "GetModel": grpc.unary_stream_rpc_method_handler(self._get_model, pb.GetModelRequest.FromString),
-                "PutUpdate": grpc.stream_unary_rpc_method_handler(
-                    self._put_update, None, pb.Ack.SerializeToString
-                ),
+                "PutUpdate": grpc.stream_unary_rpc_method_handler(self._put_update, None, pb.Ack.SerializeToString),
                 "PutEvaluation": grpc.unary_unary_rpc_method_handler(
                     self._put_evaluation, pb.Evaluation.FromString, pb.Ack.SerializeToString
                 ),

@@ -133,9 +133,7 @@ class Layout:
 
     def views(self, buffer: NDArray[np.uint8]) -> dict[str, Array]:
         """The tensors of a flat buffer by name, as views."""
-        return {
-            t.name: buffer[t.offset : t.offset + t.nbytes].view(t.dtype).reshape(t.shape) for t in self.tensors
-        }
+        return {t.name: buffer[t.offset : t.offset + t.nbytes].view(t.dtype).reshape(t.shape) for t in self.tensors}
 
     def pack(self, arrays: Mapping[str, Array], into: NDArray[np.uint8]) -> None:
         """Copy ``arrays`` into a flat buffer; an array that already is the buffer's own view costs nothing.

@@ -59,9 +59,7 @@ class Broadcast:
 class Service(Protocol):
     """What the server offers to any transport. ``silo`` is the caller's proven identity."""
 
-    def session(
-        self, silo: str, inbound: AsyncIterator[pb.ClientMessage]
-    ) -> AsyncGenerator[pb.ServerMessage, None]:
+    def session(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> AsyncGenerator[pb.ServerMessage, None]:
         """Yields what to send; the inbound iterator ends when the client is gone."""
         ...
 
@@ -69,9 +67,7 @@ class Service(Protocol):
         """Raises Refusal."""
         ...
 
-    async def put_update(
-        self, silo: str, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]
-    ) -> pb.Ack:
+    async def put_update(self, silo: str, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]) -> pb.Ack:
         """``frames`` yields data and then one Commit; without it the upload was cut off. Raises Refusal."""
         ...
 

@@ -118,6 +118,19 @@ def test_a_commit_under_way_is_finished_before_the_suspension() -> None:
     assert last(play.tell(ev.Resumed()), do.OpenEvaluation).round == 1
 
 
+def test_an_evaluation_owed_over_a_suspension_waits_for_the_members_to_be_back() -> None:
+    play = open_round()
+    play.updates("s0", "s1", "s2", "s3")
+    play.tell(ev.Suspended())
+    play.committed()
+    play.leave("s0", "s1", "s2", "s3")
+    play.wait(1000)
+    play.tell(ev.Resumed())
+    play.join("s0", "s1", "s2")
+    assert of(play.done, do.OpenEvaluation) == []
+    assert len(only(play.join("s3"), do.OpenEvaluation).cohort) == 4
+
+
 def test_an_evaluation_is_repeated_after_a_suspension() -> None:
     play = open_round()
     play.updates("s0", "s1", "s2", "s3")

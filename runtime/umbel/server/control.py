@@ -1,0 +1,44 @@
+"""What the operator asks for, as events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from umbel.rounds import events as ev
+from umbel.server.board import Board
+from umbel.server.conductor import Conductor
+from umbel.server.logs import Log
+
+
+class OperatorControl:
+    """Implements `umbel.server.endpoints.Control`."""
+
+    def __init__(self, conductor: Conductor, board: Board, log: Log) -> None:
+        self._conductor = conductor
+        self._board = board
+        self._log = log
+
+    def _edit(self, what: str, event: ev.Event) -> None:
+        self._log("edited", what=what)
+        self._conductor.feed(event)
+
+    def status(self) -> dict[str, Any]:
+        return self._board.status(self._conductor.view())
+
+    def set_members(self, silos: frozenset[str]) -> None:
+        self._edit("members", ev.MembersChanged(silos))
+
+    def set_total(self, total: int) -> None:
+        self._edit("total", ev.TotalChanged(total))
+
+    def set_deadline(self, seconds: float) -> None:
+        self._edit("activeDeadlineSeconds", ev.DeadlineChanged(seconds))
+
+    def suspend(self) -> None:
+        self._edit("suspend", ev.Suspended())
+
+    def resume(self) -> None:
+        self._edit("resume", ev.Resumed())
+
+    def cancel(self, message: str) -> None:
+        self._edit("cancel", ev.CannotContinue("Cancelled", message))
