@@ -52,6 +52,7 @@ def _edited(s: State, event: ev.TotalChanged | ev.DeadlineChanged | ev.Suspended
     if was_suspended and not s.terms.suspended:
         s.gathering_since = s.now
         s.evaluate_at_once = False
+        s.members.wait_anew(s.now)
 
 
 # ---- members

@@ -90,6 +90,10 @@ class Membership:
             latest = max(latest, self._absent_since.get(silo, latest) + GONE_AFTER)
         return latest
 
+    def wait_anew(self, now: float) -> None:
+        """After a suspension: being away until now was no absence."""
+        self._absent_since = dict.fromkeys(self._absent_since, now)
+
     def waited_for_until(self, since: float, patience: float) -> float:
         """When everybody who is missing has had ``patience`` seconds to come (back), at most that long from ``since``.
 
