@@ -66,18 +66,27 @@ class Member:
 
         Raises Refused, AppError, and TransportError or LayoutError for what no retry can mend.
         """
-        while True:
-            try:
-                if (outcome := await self._connected()) is not None:
-                    return outcome
-                fault = "the server ended the session"
-            except TransportError as error:
-                if not error.retry:
-                    raise
-                fault = str(error)
-            wait = self._backoff.next()
-            log.warning("%s; dialling again in %.1f s", fault, wait)
-            await asyncio.sleep(wait)
+        try:
+            while (outcome := await self._try()) is None:
+                await asyncio.sleep(self._backoff.next())
+            return outcome
+        finally:
+            if self._tasks is not None:
+                self._tasks.drop()
+            self._worker.close()
+
+    async def _try(self) -> str | None:
+        """One session; None to dial again. Raises what dialling again cannot mend."""
+        try:
+            outcome = await self._connected()
+        except TransportError as error:
+            if not error.retry:
+                raise
+            log.warning("%s; dialling again", error)
+            return None
+        if outcome is None:
+            log.warning("the server ended the session; dialling again")
+        return outcome
 
     async def _connected(self) -> str | None:
         """One session from dialling to its end; the job's outcome if it has ended."""

@@ -84,7 +84,7 @@ class Silo:
             return work.declined(pb.DECLINE_UNSUPPORTED)
         except ReturnError as error:
             log.error("round %d: %s", work.task.round, error)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("round %d: the client's code raised; this silo declines", work.task.round)
         return work.declined(pb.DECLINE_ERROR)
 
@@ -94,7 +94,7 @@ class Silo:
         path = self._state.keep_final(self.exchange.parameters(private), round_)
         try:
             self._app.finished(self.exchange.parameters(private), self._context(round_))
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("the client's `finished` raised; the model is stored nevertheless")
         return path
 
@@ -181,6 +181,6 @@ def _or_app_error(method: str, call: Callable[[], Result]) -> Result:
         return call()
     except (Unsupported, initial.InitialError) as error:
         raise AppError(str(error)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.exception("the client's `%s` raised", method)
         raise AppError(f"`{method}` raised {type(error).__name__}: {error}") from error

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 class Worker:
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="umbel-user-code", daemon=True).start()
 
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -32,9 +32,13 @@ class Worker:
         """When everything asked before has ended."""
         await self.run(lambda: None)
 
+    def close(self) -> None:
+        """End the thread after what was asked so far."""
+        self._calls.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._calls.get()()
+        while (call := self._calls.get()) is not None:
+            call()
 
 
 def _call(
