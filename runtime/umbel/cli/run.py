@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from umbel.cli import preflight
+from umbel.cli import preflight, records
 from umbel.cli.errors import CliError
 from umbel.cli.plan import render_plan
 from umbel.cli.report import write_report
 from umbel.cli.running.directory import RunDirectory, fresh_path
 from umbel.cli.running.identities import Identities
 from umbel.cli.running.processes import Commands
-from umbel.cli.running.progress import Plain, Presenter, Quiet, Terminal, metrics
+from umbel.cli.running.progress import NOTHING, Plain, Presenter, Quiet, Terminal, metrics
 from umbel.cli.running.status import Status
 from umbel.cli.running.supervisor import Result, Supervisor
 from umbel.job import FederatedJob
@@ -95,7 +95,7 @@ def _reopen(run: RunDirectory, data: tuple[str, ...], port: int) -> FederatedJob
 def _supervise(run: RunDirectory, job: FederatedJob, port: int, quiet: bool) -> Result:
     silos: Mapping[str, str] = {silo.name: silo.dataset for silo in job.spec.silos or ()}
     identities = Identities(run, job.metadata.namespace, job.metadata.name, list(silos))
-    presenter = _presenter(job.metadata.name, quiet)
+    presenter = _presenter(run, job.metadata.name, quiet)
 
     async def supervise() -> Result:
         supervisor = Supervisor(
@@ -116,10 +116,12 @@ def _supervise(run: RunDirectory, job: FederatedJob, port: int, quiet: bool) -> 
         presenter.close()
 
 
-def _presenter(job: str, quiet: bool) -> Presenter:
+def _presenter(run: RunDirectory, job: str, quiet: bool) -> Presenter:
     if quiet:
         return Quiet()
-    return Terminal(job, Console()) if sys.stdout.isatty() else Plain()
+    if sys.stdout.isatty():
+        return Terminal(job, Console())
+    return Plain(max(((r.round, r.attempt) for r in records.read(run.history)), default=NOTHING))
 
 
 def _finish(run: RunDirectory, result: Result) -> int:
@@ -154,11 +156,12 @@ def _ending(result: Result) -> str:
 
 def _copy_model(run: RunDirectory, status: Status | None) -> bool:
     """The server's newest model, as DIR/model.safetensors; a job that failed before its first has none."""
-    source = Path(status.model) if status and status.model else run.server_state / "model.safetensors"
-    if not source.is_file():
+    told = [Path(status.model)] if status and status.model else []
+    found = [path for path in [*told, *run.checkpoints()] if path.is_file()]
+    if not found:
         return False
     temporary = run.model.with_name(".model.safetensors")
-    shutil.copyfile(source, temporary)
+    shutil.copyfile(found[0], temporary)
     temporary.replace(run.model)
     return True
 

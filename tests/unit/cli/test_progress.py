@@ -38,6 +38,11 @@ def test_one_line_a_round_and_only_once(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_a_resumed_run_tells_only_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.Plain(told=(1, 1)).show(said(record(1), record(2)))
+    assert capsys.readouterr().out.startswith("round 2/20")
+
+
 def test_an_abandoned_attempt_says_why() -> None:
     rounds = progress.Rounds()
     now = said(record(1, outcome="Abandoned", reason="QuorumMissed", train={}, evaluate={}), record(1, 2))

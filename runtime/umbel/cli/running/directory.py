@@ -106,6 +106,10 @@ class RunDirectory:
     def history(self) -> Path:
         return self.server_state / "history.jsonl"
 
+    def checkpoints(self) -> list[Path]:
+        """The models in the server's checkpoints, the newest first; should no status have named the last one."""
+        return sorted(self.server_state.glob("checkpoints/*/model.safetensors"), reverse=True)
+
     @property
     def model(self) -> Path:
         return self.path / "model.safetensors"

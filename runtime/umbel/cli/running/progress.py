@@ -16,6 +16,7 @@ from umbel.cli.records import Record, metric_names
 from umbel.cli.running.status import Status
 
 ROUNDS_SHOWN = 8
+NOTHING = (-1, 0)
 
 
 class Presenter(Protocol):
@@ -44,10 +45,10 @@ class Quiet:
 
 
 class Plain(Quiet):
-    """One line for each round, when it is over."""
+    """One line for each round, when it is over. ``told``: (round, attempt) of the last one before a resumed run."""
 
-    def __init__(self) -> None:
-        self._rounds = Rounds()
+    def __init__(self, told: tuple[int, int] = NOTHING) -> None:
+        self._rounds = Rounds(told)
 
     def show(self, status: Status) -> None:
         for record in self._rounds.new(status):
@@ -57,8 +58,8 @@ class Plain(Quiet):
 class Rounds:
     """Which rounds of a status were not there before. A round is told once it is released, and only once."""
 
-    def __init__(self) -> None:
-        self._last = (-1, 0)
+    def __init__(self, told: tuple[int, int] = NOTHING) -> None:
+        self._last = told
 
     def new(self, status: Status) -> Iterator[Record]:
         for record in status.history:
@@ -109,16 +110,15 @@ def render(job: str, status: Status) -> RenderableType:
 
 
 def _head(job: str, status: Status) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
+    title = Text.assemble((job, "bold"), "  ", (status.phase, "cyan"), "  ", (status.message, "dim"))
     done = max((r.round for r in status.history if r.committed), default=0)
     deadline = "–" if status.deadline is None else f"{max(0.0, status.deadline):.0f} s"
-    grid.add_row(Text(job, style="bold"), Text(status.phase, style="cyan"), Text(status.message, style="dim"))
-    grid.add_row(
-        f"round {status.round}/{status.total}",
-        ProgressBar(total=max(1, status.total), completed=done, width=32),
-        f"{status.connected}/{status.members} connected, {status.invited} invited, deadline in {deadline}",
+    bar = Table.grid(padding=(0, 2))
+    bar.add_row(
+        f"round {status.round}/{status.total}", ProgressBar(total=max(1, status.total), completed=done, width=40)
     )
-    return grid
+    members = f"{status.connected}/{status.members} connected, {status.invited} invited, deadline in {deadline}"
+    return Group(title, bar, Text(members))
 
 
 def _table(status: Status) -> RenderableType:
