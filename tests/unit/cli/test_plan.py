@@ -22,7 +22,7 @@ RESOLVED = {
         "tags": ["yes", "1"],
     },
 }
-NESTED = {
+NESTED: dict[str, object] = {
     "rounds": {"total": 5, "overSelection": None, "stopWhen": {"metric": None, "names": [], "plateau": {}}},
     "image": None,
 }
