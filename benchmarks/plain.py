@@ -1,7 +1,7 @@
-"""The `umbel` command with one transport more: ``grpc://``, plain text and no identities.
+"""One transport more, for the benchmark only: ``grpc://``, plain text and no identities.
 
-Only for comparing with systems that were measured without TLS. A caller is who its user agent says; nothing of this is
-in the package. Usage: ``python benchmarks/plain.py server …`` or ``… client …``, as with `umbel`.
+For comparison with systems that were measured without TLS. A caller is who its user agent says. Nothing of this is in the
+package: it is found by the entry point beside this file, when this folder is on the import path.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import urllib.parse
 
 import grpc
 
-from umbel.cli.main import main
-from umbel.wire import registry
 from umbel.wire.grpc_connection import OPTIONS, GrpcConnection
 from umbel.wire.grpc_listener import Context, GrpcListener
 from umbel.wire.transport import Credentials, Limits, Service
@@ -34,7 +32,9 @@ class PlainConnection(GrpcConnection):
 
 
 class PlainTransport:
-    async def listen(self, url: str, service: Service, credentials: Credentials | None, limits: Limits) -> PlainListener:
+    async def listen(
+        self, url: str, service: Service, credentials: Credentials | None, limits: Limits
+    ) -> PlainListener:
         assert credentials is not None
         listener = PlainListener(service, limits)
         await listener.start(url, credentials)
@@ -44,9 +44,3 @@ class PlainTransport:
         assert credentials is not None
         assert urllib.parse.urlsplit(url).hostname == "127.0.0.1", "plain text stays on this machine"
         return PlainConnection(url, credentials, server_name)
-
-
-registry.register("grpc", PlainTransport())
-
-if __name__ == "__main__":
-    main()

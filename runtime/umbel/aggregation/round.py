@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from umbel.aggregation.accumulator import Accumulator
 from umbel.aggregation.apply import next_model
-from umbel.aggregation.strategy import Aggregate, RoundStart, Strategy, UpdateFacts
+from umbel.aggregation.strategy import Aggregate, RoundStart, Strategy, StrategyError, UpdateFacts
 from umbel.wire.layout import Layout
 
 
@@ -49,6 +49,14 @@ class RoundAggregation:
         self._accumulator.fold(update, admission.weight, admission.scale * rescale, wipe=True)
         for name, value in admission.sums.items():
             self._sums[name].append(value)
+
+    def refusal(self, facts: UpdateFacts, rescale: float) -> str | None:
+        """Why `fold` would raise StrategyError for an update like this; None if it would not. Changes nothing."""
+        try:
+            self.strategy.admit(replace(facts, norm=facts.norm * rescale))
+        except StrategyError as error:
+            return str(error)
+        return None
 
     def finish(self, model: NDArray[np.uint8], out: NDArray[np.uint8]) -> Outcome:
         """Close the round into ``out`` (may be ``model``). At least one update must have been folded."""

@@ -45,9 +45,20 @@ from umbel.server.traffic import Traffic
 from umbel.server.uploads import Uploads
 from umbel.wire import registry
 from umbel.wire.layout import LayoutError
-from umbel.wire.transport import Credentials, Limits, Listener
+from umbel.wire.transport import Credentials, Limits, Listener, TransportError
 
 COMPLETE, FAILED, MISCONFIGURED, STOPPED = 0, 1, 2, 75
+USER_ERRORS = (
+    JobError,
+    StrategyError,
+    BeginningError,
+    LayoutError,
+    StateLocked,
+    CheckpointError,
+    output.OutputError,
+    TransportError,
+    OSError,  # a port in use, a folder that cannot be written
+)
 LINGER_SECONDS = 60.0  # for silos to store the final model and for the last /status to be read
 FLUSH_SECONDS = 60.0
 STOP_GRACE_SECONDS = 1.0
@@ -78,7 +89,7 @@ class Options:
 def run(options: Options) -> int:
     """The process's exit status. What the user did wrong is one line on standard error."""
     hardening.harden()
-    hardening.keep_memory()
+    hardening.return_memory()
     sys.path[:0] = options.paths
     try:
         return asyncio.run(_run(options))
@@ -188,6 +199,7 @@ class Server:
         start = await beginning.begin(job, store, list(options.paths))
         if start.info is not None:
             log("resumed", round=start.round, skipped_checkpoints=len(start.skipped))
+        hardening.keep_memory()
         log("initial_model", tensors=len(start.down.tensors), bytes=start.down.nbytes)
         return cls(options, job, epoch, start, log)
 

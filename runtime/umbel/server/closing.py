@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -54,6 +54,7 @@ class Closing:
         self._thread = thread
         self._buffered = buffered
         self._idle_since = time.monotonic()
+        self._cohort: Mapping[str, int] = {}
         self._open: RoundRecord | None = None  # of the attempt that was opened last
         self._committed = pending  # of the round that awaits its release
         self._training = releaser.reducer()
@@ -70,6 +71,7 @@ class Closing:
 
     def open_round(self, action: do.OpenRound) -> None:
         self._open = RoundRecord(action.round, action.attempt, started=time.time())
+        self._cohort = action.cohort
         self._open.seconds["gather"] = self._open.mark - self._idle_since
         self._training = self._releaser.reducer()
         examples = sum(action.cohort.values())
@@ -79,11 +81,21 @@ class Closing:
     def fold(
         self, action: do.Fold, event: ev.UpdateArrived, update: NDArray[np.uint8], residence: float
     ) -> Future[None]:
-        facts = UpdateFacts(action.examples, event.steps_done, event.steps_planned, event.norm, event.scalars)
+        facts = _facts(action.examples, event)
         metrics = {name: value for name, value in event.scalars.items() if name not in self.strategy.scalars}
         self._training.add(action.examples, metrics)
         self._board.note_residence(residence)
         return self._thread.submit(self._aggregation.fold, update, facts, action.rescale)
+
+    def refusal(self, event: ev.UpdateArrived) -> str | None:
+        """Asked before the engine hears of an update: what it has accepted is always folded."""
+        facts = _facts(self._cohort.get(event.silo, 1), event)
+        return "MISSING_SCALAR" if self._aggregation.refusal(facts, 1.0) else None
+
+    def discard(self) -> None:
+        """An attempt is abandoned: what it has summed up may be one silo's update, and goes at once."""
+        self._thread.submit(self._aggregation.discard)
+        self.between_rounds()
 
     def open_evaluation(self) -> None:
         self._evaluation = self._releaser.reducer()
@@ -151,7 +163,6 @@ class Closing:
     async def abandon(self, action: do.Abandon, record: RoundRecord, state: Snapshot) -> None:
         record.outcome, record.reason = "Abandoned", action.reason
         record.train, record.examples, record.update_norm = {}, None, None
-        await self._in_thread(self._aggregation.discard)
         await self._publish(record, state)
 
     async def close_evaluation(self, action: do.CloseEvaluation) -> ev.Event:
@@ -192,3 +203,7 @@ class Closing:
             else:
                 return True
         return False
+
+
+def _facts(examples: int, event: ev.UpdateArrived) -> UpdateFacts:
+    return UpdateFacts(examples, event.steps_done, event.steps_planned, event.norm, event.scalars)

@@ -77,6 +77,10 @@ class Conductor:
     def models(self) -> ModelStore:
         return self._closing.models
 
+    def refusal(self, event: ev.UpdateArrived) -> str | None:
+        """The wire's reason if the update rule would not take this update."""
+        return self._closing.refusal(event)
+
     def view(self) -> View:
         return self.engine.view(self._clock())
 
@@ -144,7 +148,7 @@ class Conductor:
                 self._work.put_nowait(partial(self._closing.commit, action, record, after))
             case do.Abandon():
                 self._uploads.close_round()
-                self._closing.between_rounds()
+                self._closing.discard()
                 record = self._closing.close_round(action)
                 self._work.put_nowait(partial(self._closing.abandon, action, record, state))
             case do.CloseEvaluation():

@@ -20,6 +20,7 @@ REFUSALS = {
     "NO_COMMON_VERSION": ("no protocol version in common: update the client or the server", True),
     "BAD_EXAMPLE_COUNT": ("the number of examples must be between 1 and spec.limits.maxExamples", True),
     "PROTOCOL_ERROR": ("a message came out of turn", True),
+    "NOT_READY": ("the server does not know its members yet", False),
     "SHUTTING_DOWN": ("the server is stopping", False),
 }
 

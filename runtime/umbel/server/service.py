@@ -84,6 +84,8 @@ class FederationService:
             self._conductor.feed(ev.Left(silo, channel.number))
 
     async def _greet(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> str | None:
+        if not self._conductor.engine.members_known:
+            return "NOT_READY"
         if not self._conductor.engine.is_member(silo):
             return "NOT_A_MEMBER"
         first = await _next(inbound, HELLO_SECONDS)
@@ -197,6 +199,8 @@ class FederationService:
             if examined.fault is not None:
                 return self._spoiled(upload.silo, header, examined.fault)
             event = _arrived(upload.silo, header, examined.norm)
+            if (fault := self._conductor.refusal(event)) is not None:
+                return self._spoiled(upload.silo, header, fault)
             arrival = Arrival(event, buffer, self._clock() - began)
             upload.decided = True
             self._conductor.feed(event, arrival)

@@ -4,96 +4,101 @@
 # source: umbel.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "umbel.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'umbel.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x0bumbel.proto\x12\x08umbel.v1"\xd3\x01\n\rClientMessage\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.umbel.v1.HelloH\x00\x12$\n\x07\x64\x65\x63lare\x18\x02 \x01(\x0b\x32\x11.umbel.v1.DeclareH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.umbel.v1.HeartbeatH\x00\x12$\n\x07\x64\x65\x63line\x18\x04 \x01(\x0b\x32\x11.umbel.v1.DeclineH\x00\x12"\n\x06stored\x18\x05 \x01(\x0b\x32\x10.umbel.v1.StoredH\x00\x42\x06\n\x04kind"\xf4\x01\n\rServerMessage\x12$\n\x07welcome\x18\x01 \x01(\x0b\x32\x11.umbel.v1.WelcomeH\x00\x12\x1e\n\x04task\x18\x02 \x01(\x0b\x32\x0e.umbel.v1.TaskH\x00\x12#\n\x07wrap_up\x18\x03 \x01(\x0b\x32\x10.umbel.v1.WrapUpH\x00\x12"\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x10.umbel.v1.CancelH\x00\x12&\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x12.umbel.v1.FinishedH\x00\x12$\n\x07refused\x18\x06 \x01(\x0b\x32\x11.umbel.v1.RefusedH\x00\x42\x06\n\x04kind"F\n\x05Hello\x12\x19\n\x11protocol_versions\x18\x01 \x03(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x10\n\x08software\x18\x03 \x01(\t"\x8a\x02\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x0f\n\x07job_uid\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x13\n\x0b\x63onfig_json\x18\x07 \x01(\t\x12\x18\n\x10local_parameters\x18\x08 \x03(\t\x12&\n\x0cmodel_layout\x18\t \x01(\x0b\x32\x10.umbel.v1.Layout\x12\'\n\rupdate_layout\x18\n \x01(\x0b\x32\x10.umbel.v1.Layout\x12\x18\n\x10max_upload_bytes\x18\x0b \x01(\x04"+\n\x06Layout\x12!\n\x07tensors\x18\x01 \x03(\x0b\x32\x10.umbel.v1.Tensor"T\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0e\n\x06\x62uffer\x18\x05 \x01(\x08"\x1f\n\x07\x44\x65\x63lare\x12\x14\n\x0cnum_examples\x18\x01 \x01(\x03"\x0b\n\tHeartbeat"r\n\x07\x44\x65\x63line\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1e\n\x05phase\x18\x03 \x01(\x0e\x32\x0f.umbel.v1.Phase\x12\'\n\x06reason\x18\x04 \x01(\x0e\x32\x17.umbel.v1.DeclineReason"\x08\n\x06Stored"\xf1\x02\n\x04Task\x12\x1e\n\x05phase\x18\x01 \x01(\x0e\x32\x0f.umbel.v1.Phase\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x15\n\rmodel_version\x18\x05 \x01(\x04\x12\x14\n\x0cmodel_digest\x18\x06 \x01(\t\x12\x14\n\x0cseconds_left\x18\x07 \x01(\x01\x12\x15\n\rgrace_seconds\x18\x08 \x01(\x01\x12\x10\n\x08strategy\x18\t \x01(\t\x12\x43\n\x13strategy_parameters\x18\n \x03(\x0b\x32&.umbel.v1.Task.StrategyParametersEntry\x12\x15\n\rtraining_loss\x18\x0b \x01(\x08\x12\x17\n\x0f\x61\x63\x63\x65pts_partial\x18\x0c \x01(\x08\x1a\x39\n\x17StrategyParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01">\n\x06WrapUp\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x14\n\x0cseconds_left\x18\x03 \x01(\x01"H\n\x06\x43\x61ncel\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1e\n\x05phase\x18\x03 \x01(\x0e\x32\x0f.umbel.v1.Phase"k\n\x08\x46inished\x12\x0f\n\x07outcome\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\thas_model\x18\x03 \x01(\x08\x12\x15\n\rmodel_version\x18\x04 \x01(\x04\x12\x14\n\x0cmodel_digest\x18\x05 \x01(\t"V\n\x07Refused\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.umbel.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tpermanent\x18\x03 \x01(\x08"9\n\x0fGetModelRequest\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04"q\n\nModelFrame\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x15.umbel.v1.ModelHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.umbel.v1.CommitH\x00\x42\x06\n\x04kind"4\n\x0bModelHeader\x12\x15\n\rmodel_version\x18\x01 \x01(\x04\x12\x0e\n\x06length\x18\x02 \x01(\x04"s\n\x0bUpdateFrame\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.umbel.v1.UpdateHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.umbel.v1.CommitH\x00\x42\x06\n\x04kind"\x82\x02\n\x0cUpdateHeader\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06length\x18\x05 \x01(\x04\x12\x12\n\nsteps_done\x18\x06 \x01(\x04\x12\x15\n\rsteps_planned\x18\x07 \x01(\x04\x12\x11\n\tgradients\x18\x08 \x01(\x08\x12\x34\n\x07scalars\x18\t \x03(\x0b\x32#.umbel.v1.UpdateHeader.ScalarsEntry\x1a.\n\x0cScalarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01"\x18\n\x06\x43ommit\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c"\xc6\x01\n\nEvaluation\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x14\n\x0cnum_examples\x18\x05 \x01(\x03\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.umbel.v1.Evaluation.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01"N\n\x03\x41\x63k\x12\x1f\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x11.umbel.v1.AckCode\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.umbel.v1.RejectReason*n\n\rDeclineReason\x12\x17\n\x13\x44\x45\x43LINE_UNSPECIFIED\x10\x00\x12\x11\n\rDECLINE_ERROR\x10\x01\x12\x18\n\x14\x44\x45\x43LINE_NOT_ELIGIBLE\x10\x02\x12\x17\n\x13\x44\x45\x43LINE_UNSUPPORTED\x10\x03*7\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\x0c\n\x08\x45VALUATE\x10\x02*\x9d\x01\n\rRefusalReason\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x10\n\x0cNOT_A_MEMBER\x10\x01\x12\x15\n\x11NO_COMMON_VERSION\x10\x02\x12\x15\n\x11\x42\x41\x44_EXAMPLE_COUNT\x10\x03\x12\x0c\n\x08REPLACED\x10\x04\x12\x12\n\x0ePROTOCOL_ERROR\x10\x05\x12\x11\n\rSHUTTING_DOWN\x10\x06*[\n\x07\x41\x63kCode\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\x10\n\x0cROUND_CLOSED\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\x12\r\n\tTRY_AGAIN\x10\x04*\xfb\x01\n\x0cRejectReason\x12\x16\n\x12REJECT_UNSPECIFIED\x10\x00\x12\x11\n\rNOT_IN_COHORT\x10\x01\x12\x10\n\x0cWRONG_LENGTH\x10\x02\x12\x10\n\x0cWRONG_DIGEST\x10\x03\x12\r\n\tTRUNCATED\x10\x04\x12\x0e\n\nNOT_FINITE\x10\x05\x12\x10\n\x0cOUT_OF_RANGE\x10\x06\x12\x12\n\x0eNORM_TOO_LARGE\x10\x07\x12\x13\n\x0fPARTIAL_REFUSED\x10\x08\x12\x12\n\x0eMISSING_SCALAR\x10\t\x12\x10\n\x0c\x42\x41\x44_EXAMPLES\x10\n\x12\r\n\tOTHER_JOB\x10\x0b\x12\r\n\tMALFORMED\x10\x0c\x32\xf7\x01\n\nFederation\x12?\n\x07Session\x12\x17.umbel.v1.ClientMessage\x1a\x17.umbel.v1.ServerMessage(\x01\x30\x01\x12=\n\x08GetModel\x12\x19.umbel.v1.GetModelRequest\x1a\x14.umbel.v1.ModelFrame0\x01\x12\x33\n\tPutUpdate\x12\x15.umbel.v1.UpdateFrame\x1a\r.umbel.v1.Ack(\x01\x12\x34\n\rPutEvaluation\x12\x14.umbel.v1.Evaluation\x1a\r.umbel.v1.Ackb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0bumbel.proto\x12\x08umbel.v1\"\xd3\x01\n\rClientMessage\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.umbel.v1.HelloH\x00\x12$\n\x07\x64\x65\x63lare\x18\x02 \x01(\x0b\x32\x11.umbel.v1.DeclareH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.umbel.v1.HeartbeatH\x00\x12$\n\x07\x64\x65\x63line\x18\x04 \x01(\x0b\x32\x11.umbel.v1.DeclineH\x00\x12\"\n\x06stored\x18\x05 \x01(\x0b\x32\x10.umbel.v1.StoredH\x00\x42\x06\n\x04kind\"\xf4\x01\n\rServerMessage\x12$\n\x07welcome\x18\x01 \x01(\x0b\x32\x11.umbel.v1.WelcomeH\x00\x12\x1e\n\x04task\x18\x02 \x01(\x0b\x32\x0e.umbel.v1.TaskH\x00\x12#\n\x07wrap_up\x18\x03 \x01(\x0b\x32\x10.umbel.v1.WrapUpH\x00\x12\"\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x10.umbel.v1.CancelH\x00\x12&\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x12.umbel.v1.FinishedH\x00\x12$\n\x07refused\x18\x06 \x01(\x0b\x32\x11.umbel.v1.RefusedH\x00\x42\x06\n\x04kind\"F\n\x05Hello\x12\x19\n\x11protocol_versions\x18\x01 \x03(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x10\n\x08software\x18\x03 \x01(\t\"\x8a\x02\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12\x0b\n\x03job\x18\x03 \x01(\t\x12\x0f\n\x07job_uid\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x13\n\x0b\x63onfig_json\x18\x07 \x01(\t\x12\x18\n\x10local_parameters\x18\x08 \x03(\t\x12&\n\x0cmodel_layout\x18\t \x01(\x0b\x32\x10.umbel.v1.Layout\x12\'\n\rupdate_layout\x18\n \x01(\x0b\x32\x10.umbel.v1.Layout\x12\x18\n\x10max_upload_bytes\x18\x0b \x01(\x04\"+\n\x06Layout\x12!\n\x07tensors\x18\x01 \x03(\x0b\x32\x10.umbel.v1.Tensor\"T\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0e\n\x06\x62uffer\x18\x05 \x01(\x08\"\x1f\n\x07\x44\x65\x63lare\x12\x14\n\x0cnum_examples\x18\x01 \x01(\x03\"\x0b\n\tHeartbeat\"r\n\x07\x44\x65\x63line\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1e\n\x05phase\x18\x03 \x01(\x0e\x32\x0f.umbel.v1.Phase\x12\'\n\x06reason\x18\x04 \x01(\x0e\x32\x17.umbel.v1.DeclineReason\"\x08\n\x06Stored\"\xf1\x02\n\x04Task\x12\x1e\n\x05phase\x18\x01 \x01(\x0e\x32\x0f.umbel.v1.Phase\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x15\n\rmodel_version\x18\x05 \x01(\x04\x12\x14\n\x0cmodel_digest\x18\x06 \x01(\t\x12\x14\n\x0cseconds_left\x18\x07 \x01(\x01\x12\x15\n\rgrace_seconds\x18\x08 \x01(\x01\x12\x10\n\x08strategy\x18\t \x01(\t\x12\x43\n\x13strategy_parameters\x18\n \x03(\x0b\x32&.umbel.v1.Task.StrategyParametersEntry\x12\x15\n\rtraining_loss\x18\x0b \x01(\x08\x12\x17\n\x0f\x61\x63\x63\x65pts_partial\x18\x0c \x01(\x08\x1a\x39\n\x17StrategyParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\">\n\x06WrapUp\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x14\n\x0cseconds_left\x18\x03 \x01(\x01\"H\n\x06\x43\x61ncel\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1e\n\x05phase\x18\x03 \x01(\x0e\x32\x0f.umbel.v1.Phase\"k\n\x08\x46inished\x12\x0f\n\x07outcome\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\thas_model\x18\x03 \x01(\x08\x12\x15\n\rmodel_version\x18\x04 \x01(\x04\x12\x14\n\x0cmodel_digest\x18\x05 \x01(\t\"V\n\x07Refused\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.umbel.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tpermanent\x18\x03 \x01(\x08\"9\n\x0fGetModelRequest\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x04\"q\n\nModelFrame\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x15.umbel.v1.ModelHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.umbel.v1.CommitH\x00\x42\x06\n\x04kind\"4\n\x0bModelHeader\x12\x15\n\rmodel_version\x18\x01 \x01(\x04\x12\x0e\n\x06length\x18\x02 \x01(\x04\"s\n\x0bUpdateFrame\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.umbel.v1.UpdateHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.umbel.v1.CommitH\x00\x42\x06\n\x04kind\"\x82\x02\n\x0cUpdateHeader\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x0e\n\x06length\x18\x05 \x01(\x04\x12\x12\n\nsteps_done\x18\x06 \x01(\x04\x12\x15\n\rsteps_planned\x18\x07 \x01(\x04\x12\x11\n\tgradients\x18\x08 \x01(\x08\x12\x34\n\x07scalars\x18\t \x03(\x0b\x32#.umbel.v1.UpdateHeader.ScalarsEntry\x1a.\n\x0cScalarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x18\n\x06\x43ommit\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\xc6\x01\n\nEvaluation\x12\x0f\n\x07job_uid\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x14\n\x0cnum_examples\x18\x05 \x01(\x03\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.umbel.v1.Evaluation.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"N\n\x03\x41\x63k\x12\x1f\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x11.umbel.v1.AckCode\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.umbel.v1.RejectReason*n\n\rDeclineReason\x12\x17\n\x13\x44\x45\x43LINE_UNSPECIFIED\x10\x00\x12\x11\n\rDECLINE_ERROR\x10\x01\x12\x18\n\x14\x44\x45\x43LINE_NOT_ELIGIBLE\x10\x02\x12\x17\n\x13\x44\x45\x43LINE_UNSUPPORTED\x10\x03*7\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n\x05TRAIN\x10\x01\x12\x0c\n\x08\x45VALUATE\x10\x02*\xac\x01\n\rRefusalReason\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x10\n\x0cNOT_A_MEMBER\x10\x01\x12\x15\n\x11NO_COMMON_VERSION\x10\x02\x12\x15\n\x11\x42\x41\x44_EXAMPLE_COUNT\x10\x03\x12\x0c\n\x08REPLACED\x10\x04\x12\x12\n\x0ePROTOCOL_ERROR\x10\x05\x12\x11\n\rSHUTTING_DOWN\x10\x06\x12\r\n\tNOT_READY\x10\x07*[\n\x07\x41\x63kCode\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\x10\n\x0cROUND_CLOSED\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\x12\r\n\tTRY_AGAIN\x10\x04*\xfb\x01\n\x0cRejectReason\x12\x16\n\x12REJECT_UNSPECIFIED\x10\x00\x12\x11\n\rNOT_IN_COHORT\x10\x01\x12\x10\n\x0cWRONG_LENGTH\x10\x02\x12\x10\n\x0cWRONG_DIGEST\x10\x03\x12\r\n\tTRUNCATED\x10\x04\x12\x0e\n\nNOT_FINITE\x10\x05\x12\x10\n\x0cOUT_OF_RANGE\x10\x06\x12\x12\n\x0eNORM_TOO_LARGE\x10\x07\x12\x13\n\x0fPARTIAL_REFUSED\x10\x08\x12\x12\n\x0eMISSING_SCALAR\x10\t\x12\x10\n\x0c\x42\x41\x44_EXAMPLES\x10\n\x12\r\n\tOTHER_JOB\x10\x0b\x12\r\n\tMALFORMED\x10\x0c\x32\xf7\x01\n\nFederation\x12?\n\x07Session\x12\x17.umbel.v1.ClientMessage\x1a\x17.umbel.v1.ServerMessage(\x01\x30\x01\x12=\n\x08GetModel\x12\x19.umbel.v1.GetModelRequest\x1a\x14.umbel.v1.ModelFrame0\x01\x12\x33\n\tPutUpdate\x12\x15.umbel.v1.UpdateFrame\x1a\r.umbel.v1.Ack(\x01\x12\x34\n\rPutEvaluation\x12\x14.umbel.v1.Evaluation\x1a\r.umbel.v1.Ackb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "umbel_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'umbel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_TASK_STRATEGYPARAMETERSENTRY"]._loaded_options = None
-    _globals["_TASK_STRATEGYPARAMETERSENTRY"]._serialized_options = b"8\001"
-    _globals["_UPDATEHEADER_SCALARSENTRY"]._loaded_options = None
-    _globals["_UPDATEHEADER_SCALARSENTRY"]._serialized_options = b"8\001"
-    _globals["_EVALUATION_METRICSENTRY"]._loaded_options = None
-    _globals["_EVALUATION_METRICSENTRY"]._serialized_options = b"8\001"
-    _globals["_DECLINEREASON"]._serialized_start = 2750
-    _globals["_DECLINEREASON"]._serialized_end = 2860
-    _globals["_PHASE"]._serialized_start = 2862
-    _globals["_PHASE"]._serialized_end = 2917
-    _globals["_REFUSALREASON"]._serialized_start = 2920
-    _globals["_REFUSALREASON"]._serialized_end = 3077
-    _globals["_ACKCODE"]._serialized_start = 3079
-    _globals["_ACKCODE"]._serialized_end = 3170
-    _globals["_REJECTREASON"]._serialized_start = 3173
-    _globals["_REJECTREASON"]._serialized_end = 3424
-    _globals["_CLIENTMESSAGE"]._serialized_start = 26
-    _globals["_CLIENTMESSAGE"]._serialized_end = 237
-    _globals["_SERVERMESSAGE"]._serialized_start = 240
-    _globals["_SERVERMESSAGE"]._serialized_end = 484
-    _globals["_HELLO"]._serialized_start = 486
-    _globals["_HELLO"]._serialized_end = 556
-    _globals["_WELCOME"]._serialized_start = 559
-    _globals["_WELCOME"]._serialized_end = 825
-    _globals["_LAYOUT"]._serialized_start = 827
-    _globals["_LAYOUT"]._serialized_end = 870
-    _globals["_TENSOR"]._serialized_start = 872
-    _globals["_TENSOR"]._serialized_end = 956
-    _globals["_DECLARE"]._serialized_start = 958
-    _globals["_DECLARE"]._serialized_end = 989
-    _globals["_HEARTBEAT"]._serialized_start = 991
-    _globals["_HEARTBEAT"]._serialized_end = 1002
-    _globals["_DECLINE"]._serialized_start = 1004
-    _globals["_DECLINE"]._serialized_end = 1118
-    _globals["_STORED"]._serialized_start = 1120
-    _globals["_STORED"]._serialized_end = 1128
-    _globals["_TASK"]._serialized_start = 1131
-    _globals["_TASK"]._serialized_end = 1500
-    _globals["_TASK_STRATEGYPARAMETERSENTRY"]._serialized_start = 1443
-    _globals["_TASK_STRATEGYPARAMETERSENTRY"]._serialized_end = 1500
-    _globals["_WRAPUP"]._serialized_start = 1502
-    _globals["_WRAPUP"]._serialized_end = 1564
-    _globals["_CANCEL"]._serialized_start = 1566
-    _globals["_CANCEL"]._serialized_end = 1638
-    _globals["_FINISHED"]._serialized_start = 1640
-    _globals["_FINISHED"]._serialized_end = 1747
-    _globals["_REFUSED"]._serialized_start = 1749
-    _globals["_REFUSED"]._serialized_end = 1835
-    _globals["_GETMODELREQUEST"]._serialized_start = 1837
-    _globals["_GETMODELREQUEST"]._serialized_end = 1894
-    _globals["_MODELFRAME"]._serialized_start = 1896
-    _globals["_MODELFRAME"]._serialized_end = 2009
-    _globals["_MODELHEADER"]._serialized_start = 2011
-    _globals["_MODELHEADER"]._serialized_end = 2063
-    _globals["_UPDATEFRAME"]._serialized_start = 2065
-    _globals["_UPDATEFRAME"]._serialized_end = 2180
-    _globals["_UPDATEHEADER"]._serialized_start = 2183
-    _globals["_UPDATEHEADER"]._serialized_end = 2441
-    _globals["_UPDATEHEADER_SCALARSENTRY"]._serialized_start = 2395
-    _globals["_UPDATEHEADER_SCALARSENTRY"]._serialized_end = 2441
-    _globals["_COMMIT"]._serialized_start = 2443
-    _globals["_COMMIT"]._serialized_end = 2467
-    _globals["_EVALUATION"]._serialized_start = 2470
-    _globals["_EVALUATION"]._serialized_end = 2668
-    _globals["_EVALUATION_METRICSENTRY"]._serialized_start = 2622
-    _globals["_EVALUATION_METRICSENTRY"]._serialized_end = 2668
-    _globals["_ACK"]._serialized_start = 2670
-    _globals["_ACK"]._serialized_end = 2748
-    _globals["_FEDERATION"]._serialized_start = 3427
-    _globals["_FEDERATION"]._serialized_end = 3674
+  DESCRIPTOR._loaded_options = None
+  _globals['_TASK_STRATEGYPARAMETERSENTRY']._loaded_options = None
+  _globals['_TASK_STRATEGYPARAMETERSENTRY']._serialized_options = b'8\001'
+  _globals['_UPDATEHEADER_SCALARSENTRY']._loaded_options = None
+  _globals['_UPDATEHEADER_SCALARSENTRY']._serialized_options = b'8\001'
+  _globals['_EVALUATION_METRICSENTRY']._loaded_options = None
+  _globals['_EVALUATION_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_DECLINEREASON']._serialized_start=2750
+  _globals['_DECLINEREASON']._serialized_end=2860
+  _globals['_PHASE']._serialized_start=2862
+  _globals['_PHASE']._serialized_end=2917
+  _globals['_REFUSALREASON']._serialized_start=2920
+  _globals['_REFUSALREASON']._serialized_end=3092
+  _globals['_ACKCODE']._serialized_start=3094
+  _globals['_ACKCODE']._serialized_end=3185
+  _globals['_REJECTREASON']._serialized_start=3188
+  _globals['_REJECTREASON']._serialized_end=3439
+  _globals['_CLIENTMESSAGE']._serialized_start=26
+  _globals['_CLIENTMESSAGE']._serialized_end=237
+  _globals['_SERVERMESSAGE']._serialized_start=240
+  _globals['_SERVERMESSAGE']._serialized_end=484
+  _globals['_HELLO']._serialized_start=486
+  _globals['_HELLO']._serialized_end=556
+  _globals['_WELCOME']._serialized_start=559
+  _globals['_WELCOME']._serialized_end=825
+  _globals['_LAYOUT']._serialized_start=827
+  _globals['_LAYOUT']._serialized_end=870
+  _globals['_TENSOR']._serialized_start=872
+  _globals['_TENSOR']._serialized_end=956
+  _globals['_DECLARE']._serialized_start=958
+  _globals['_DECLARE']._serialized_end=989
+  _globals['_HEARTBEAT']._serialized_start=991
+  _globals['_HEARTBEAT']._serialized_end=1002
+  _globals['_DECLINE']._serialized_start=1004
+  _globals['_DECLINE']._serialized_end=1118
+  _globals['_STORED']._serialized_start=1120
+  _globals['_STORED']._serialized_end=1128
+  _globals['_TASK']._serialized_start=1131
+  _globals['_TASK']._serialized_end=1500
+  _globals['_TASK_STRATEGYPARAMETERSENTRY']._serialized_start=1443
+  _globals['_TASK_STRATEGYPARAMETERSENTRY']._serialized_end=1500
+  _globals['_WRAPUP']._serialized_start=1502
+  _globals['_WRAPUP']._serialized_end=1564
+  _globals['_CANCEL']._serialized_start=1566
+  _globals['_CANCEL']._serialized_end=1638
+  _globals['_FINISHED']._serialized_start=1640
+  _globals['_FINISHED']._serialized_end=1747
+  _globals['_REFUSED']._serialized_start=1749
+  _globals['_REFUSED']._serialized_end=1835
+  _globals['_GETMODELREQUEST']._serialized_start=1837
+  _globals['_GETMODELREQUEST']._serialized_end=1894
+  _globals['_MODELFRAME']._serialized_start=1896
+  _globals['_MODELFRAME']._serialized_end=2009
+  _globals['_MODELHEADER']._serialized_start=2011
+  _globals['_MODELHEADER']._serialized_end=2063
+  _globals['_UPDATEFRAME']._serialized_start=2065
+  _globals['_UPDATEFRAME']._serialized_end=2180
+  _globals['_UPDATEHEADER']._serialized_start=2183
+  _globals['_UPDATEHEADER']._serialized_end=2441
+  _globals['_UPDATEHEADER_SCALARSENTRY']._serialized_start=2395
+  _globals['_UPDATEHEADER_SCALARSENTRY']._serialized_end=2441
+  _globals['_COMMIT']._serialized_start=2443
+  _globals['_COMMIT']._serialized_end=2467
+  _globals['_EVALUATION']._serialized_start=2470
+  _globals['_EVALUATION']._serialized_end=2668
+  _globals['_EVALUATION_METRICSENTRY']._serialized_start=2622
+  _globals['_EVALUATION_METRICSENTRY']._serialized_end=2668
+  _globals['_ACK']._serialized_start=2670
+  _globals['_ACK']._serialized_end=2748
+  _globals['_FEDERATION']._serialized_start=3442
+  _globals['_FEDERATION']._serialized_end=3689
 # @@protoc_insertion_point(module_scope)

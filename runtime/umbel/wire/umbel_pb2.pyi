@@ -29,6 +29,7 @@ class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPLACED: _ClassVar[RefusalReason]
     PROTOCOL_ERROR: _ClassVar[RefusalReason]
     SHUTTING_DOWN: _ClassVar[RefusalReason]
+    NOT_READY: _ClassVar[RefusalReason]
 
 class AckCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -67,6 +68,7 @@ BAD_EXAMPLE_COUNT: RefusalReason
 REPLACED: RefusalReason
 PROTOCOL_ERROR: RefusalReason
 SHUTTING_DOWN: RefusalReason
+NOT_READY: RefusalReason
 ACK_UNSPECIFIED: AckCode
 ACCEPTED: AckCode
 ROUND_CLOSED: AckCode
