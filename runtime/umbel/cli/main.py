@@ -13,7 +13,7 @@ from importlib import metadata
 
 import click
 
-from umbel.cli import lifeline
+from umbel import lifeline
 from umbel.cli.errors import CliError
 
 ENTRY_POINTS = "umbel.commands"

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from umbel import lifeline
 from umbel.client.api import Buffer, Client, Unsupported
 from umbel.client.context import Context, Scalar
 from umbel.client.files import write_tensors
@@ -92,4 +93,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    lifeline.hold()
     sys.exit(main())

@@ -166,6 +166,7 @@ class Server:
             models=self._models,
             store=start.store,
             board=self._board,
+            traffic=self._traffic,
             thread=self._thread,
             buffered=lambda: self._uploads.bytes_held,
             pending=RoundRecord.from_json(pending) if pending else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
+from umbel import lifeline
 from umbel.job import FederatedJob
 from umbel.server import output
 from umbel.server.checkpoint import CheckpointInfo, CheckpointStore
@@ -96,7 +98,10 @@ async def from_app(job: FederatedJob, paths: list[str]) -> tuple[dict[str, Array
             *("--out", str(out)),
         ]
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "umbel.client.initial", *arguments, stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            *("-m", "umbel.client.initial", *arguments),
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, lifeline.VARIABLE: str(os.getpid())},  # it ends with this process
         )
         try:
             _, stderr = await asyncio.wait_for(child.communicate(), INITIAL_SECONDS)
@@ -108,8 +113,8 @@ async def from_app(job: FederatedJob, paths: list[str]) -> tuple[dict[str, Array
                 await child.wait()
         if child.returncode != 0:
             sys.stderr.buffer.write(stderr)  # the app's own words: no data has been near it
-            last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise BeginningError(f"spec.app.client: {job.spec.app.client} made no initial model: {last[0]}")
+            lines = stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+            raise BeginningError(lines[-1].removeprefix("umbel: "))
         return read_safetensors(out)
 
 

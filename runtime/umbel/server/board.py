@@ -52,13 +52,7 @@ class Board:
         self._bytes: dict[str, int] = dict(kept.get("bytes", {"up": 0, "down": 0}))
         self._latest: dict[str, dict[str, float]] = dict(kept.get("latest", {"train": {}, "evaluate": {}}))
         self._model: dict[str, Any] = {}
-        self._residences: list[float] = []
-        self._published_round = -1
-
-    # ---- while a round runs: private
-
-    def note_residence(self, seconds: float) -> None:
-        self._residences.append(seconds)
+        self._between = Traffic()  # published between rounds, and still to be counted to a round
 
     # ---- checkpoint and state
 
@@ -84,24 +78,23 @@ class Board:
 
     # ---- release
 
-    def add(self, record: RoundRecord) -> None:
+    def add(self, record: RoundRecord, traffic: Traffic) -> None:
         """Take the round up into what the state file will hold; nobody sees it before `publish`."""
-        traffic = self._traffic
-        record.bytes_up, record.bytes_down = traffic.up, traffic.down
-        self._bytes = {"up": self._bytes["up"] + traffic.up, "down": self._bytes["down"] + traffic.down}
+        record.bytes_up, record.bytes_down = traffic.up + self._between.up, traffic.down + self._between.down
+        self._between = Traffic()
+        self._bytes = {"up": self._bytes["up"] + record.bytes_up, "down": self._bytes["down"] + record.bytes_down}
         self._rounds.append(record.to_json())
         latest = {"train": record.train, "evaluate": record.evaluate}
         self._latest = {phase: values or self._latest[phase] for phase, values in latest.items()}
 
-    def publish(self, record: RoundRecord, buffered_bytes: int) -> None:
+    def publish(self, record: RoundRecord, traffic: Traffic, buffered_bytes: int) -> None:
         """The one step in which a round becomes visible."""
         try:
             self._history.append(record.to_json())
         except OSError:
             self.checkpoint_failed("io_error")
-        self._metrics.publish_round(record, self._residences)
-        self._residences.clear()
-        self.flush(buffered_bytes)
+        self._metrics.publish_round(record, traffic.residences)
+        self._metrics.publish_traffic(traffic, buffered_bytes)
         fields: dict[str, Any] = {"reason": record.reason} if record.reason else {}
         seconds = round(sum(record.seconds.values()), 3)
         self._log(
@@ -118,8 +111,11 @@ class Board:
         self._log("release_withheld", round=record.round)
 
     def flush(self, buffered_bytes: int) -> None:
-        """Publish what passed the wire: with a release, or between rounds."""
-        self._metrics.publish_traffic(self._traffic.take(), buffered_bytes)
+        """Publish what passed the wire between rounds."""
+        taken = self._traffic.take()
+        self._between.up += taken.up
+        self._between.down += taken.down
+        self._metrics.publish_traffic(taken, buffered_bytes)
 
     # ---- reading
 

@@ -24,6 +24,7 @@ from umbel.server.board import Board
 from umbel.server.checkpoint import CheckpointError, CheckpointStore
 from umbel.server.models import ModelStore
 from umbel.server.records import RoundRecord
+from umbel.server.traffic import Traffic
 
 SAVE_PAUSES = (0.0, 0.5, 2.0)  # seconds before each try to write the state file
 
@@ -42,6 +43,7 @@ class Closing:
         models: ModelStore,
         store: CheckpointStore,
         board: Board,
+        traffic: Traffic,
         thread: ThreadPoolExecutor,
         buffered: Callable[[], int],
         pending: RoundRecord | None,
@@ -51,6 +53,7 @@ class Closing:
         self._releaser = releaser
         self._store = store
         self._board = board
+        self._traffic = traffic
         self._thread = thread
         self._buffered = buffered
         self._idle_since = time.monotonic()
@@ -84,7 +87,7 @@ class Closing:
         facts = _facts(action.examples, event)
         metrics = {name: value for name, value in event.scalars.items() if name not in self.strategy.scalars}
         self._training.add(action.examples, metrics)
-        self._board.note_residence(residence)
+        self._traffic.residences.append(residence)
         return self._thread.submit(self._aggregation.fold, update, facts, action.rescale)
 
     def refusal(self, event: ev.UpdateArrived) -> str | None:
@@ -95,7 +98,6 @@ class Closing:
     def discard(self) -> None:
         """An attempt is abandoned: what it has summed up may be one silo's update, and goes at once."""
         self._thread.submit(self._aggregation.discard)
-        self.between_rounds()
 
     def open_evaluation(self) -> None:
         self._evaluation = self._releaser.reducer()
@@ -114,9 +116,11 @@ class Closing:
             record.lap("train")
         return record
 
-    def between_rounds(self) -> None:
-        """From now on it is the next round's opening that takes time."""
+    def leave_round(self) -> Traffic:
+        """What passed the wire up to now is the round's, to be handed to `release` or `abandon`; what comes is the
+        next one's, and so is the time."""
         self._idle_since = time.monotonic()
+        return self._traffic.take()
 
     async def commit(self, action: do.Commit, record: RoundRecord, after: Snapshot) -> ev.Event:
         """Aggregate, apply the floors, checkpoint, and serve the new model."""
@@ -160,10 +164,10 @@ class Closing:
         self.strategy.restore(loaded.strategy_state)
         return ev.CommitFailed(action.round, action.attempt, reason)
 
-    async def abandon(self, action: do.Abandon, record: RoundRecord, state: Snapshot) -> None:
+    async def abandon(self, action: do.Abandon, record: RoundRecord, traffic: Traffic, state: Snapshot) -> None:
         record.outcome, record.reason = "Abandoned", action.reason
         record.train, record.examples, record.update_norm = {}, None, None
-        await self._publish(record, state)
+        await self._publish(record, traffic, state)
 
     async def close_evaluation(self, action: do.CloseEvaluation) -> ev.Event:
         record = self._awaiting_release(action.round)
@@ -179,17 +183,17 @@ class Closing:
             self._committed = RoundRecord(round, 0, time.time(), outcome="Committed")
         return self._committed
 
-    async def release(self, action: do.Release, state: Snapshot) -> None:
+    async def release(self, action: do.Release, traffic: Traffic, state: Snapshot) -> None:
         record, self._committed = self._awaiting_release(action.round), None
-        await self._publish(record, state)
+        await self._publish(record, traffic, state)
 
-    async def _publish(self, record: RoundRecord, engine: Snapshot) -> None:
+    async def _publish(self, record: RoundRecord, traffic: Traffic, engine: Snapshot) -> None:
         """State file first: what is published twice would say more than what is published once."""
-        self._board.add(record)
+        self._board.add(record, traffic)
         if not await self.save_state(engine):
             self._board.withdraw(record)
         record.lap("release")
-        self._board.publish(record, self._buffered())
+        self._board.publish(record, traffic, self._buffered())
 
     async def save_state(self, engine: Snapshot) -> bool:
         """Whether the state is on disk; a full disk is given a few seconds."""

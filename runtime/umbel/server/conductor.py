@@ -149,13 +149,13 @@ class Conductor:
             case do.Abandon():
                 self._uploads.close_round()
                 self._closing.discard()
-                record = self._closing.close_round(action)
-                self._work.put_nowait(partial(self._closing.abandon, action, record, state))
+                record, traffic = self._closing.close_round(action), self._closing.leave_round()
+                self._work.put_nowait(partial(self._closing.abandon, action, record, traffic, state))
             case do.CloseEvaluation():
                 self._work.put_nowait(partial(self._closing.close_evaluation, action))
             case do.Release():
-                self._closing.between_rounds()
-                self._work.put_nowait(partial(self._closing.release, action, state))
+                traffic = self._closing.leave_round()
+                self._work.put_nowait(partial(self._closing.release, action, traffic, state))
             case do.SaveState():
                 self._work.put_nowait(partial(self._save, state))
             case do.Finish():

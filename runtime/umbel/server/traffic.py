@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Traffic:
-    """Bytes of model and update data; requests by (method, code); joins by outcome."""
+    """Bytes of model and update data; requests by (method, code); joins by outcome; seconds from the first byte of an
+    update to its fold."""
 
     up: int = 0
     down: int = 0
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     joins: Counter[str] = field(default_factory=Counter)
+    residences: list[float] = field(default_factory=list)
 
     def take(self) -> Traffic:
         """Everything so far; counting starts again at zero."""
-        taken = Traffic(self.up, self.down, self.requests, self.joins)
+        taken = Traffic(self.up, self.down, self.requests, self.joins, self.residences)
         self.up = self.down = 0
-        self.requests, self.joins = Counter(), Counter()
+        self.requests, self.joins, self.residences = Counter(), Counter(), []
         return taken

@@ -174,7 +174,7 @@ async def test_who_ignores_term_is_killed(run: RunDirectory, monkeypatch: pytest
 
 
 def test_nobody_outlives_a_killed_supervisor() -> None:
-    child = "from umbel.cli import lifeline; lifeline.hold(); print('up', flush=True); import signal; signal.pause()"
+    child = "from umbel import lifeline; lifeline.hold(); print('up', flush=True); import signal; signal.pause()"
     parent = (
         "import subprocess, sys, os, signal; from umbel.cli.running import processes;"
         f"subprocess.Popen([sys.executable, '-c', {child!r}], env=processes.environment()); signal.pause()"

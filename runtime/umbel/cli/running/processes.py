@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from umbel.cli import lifeline
+from umbel import lifeline
 from umbel.cli.running.directory import RunDirectory
 from umbel.cli.running.identities import Identities
 
