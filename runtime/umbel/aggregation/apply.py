@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from umbel.aggregation.accumulator import BLOCK, Accumulator
-from umbel.aggregation.strategy import Aggregate, Strategy
-from umbel.wire.layout import Array, Layout, Region
+from umbel.aggregation.checks import is_finite
+from umbel.aggregation.strategy import Aggregate, Floats, Strategy
+from umbel.wire.layout import Layout, Region
+
+Bytes = NDArray[np.uint8]
+Values = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,62 +28,70 @@ class Applied:
 
 
 def next_model(
-    model: NDArray[np.uint8],
-    down: Layout,
-    accumulator: Accumulator,
-    strategy: Strategy,
-    aggregate: Aggregate,
-    out: NDArray[np.uint8],
+    model: Bytes, down: Layout, accumulator: Accumulator, strategy: Strategy, aggregate: Aggregate, out: Bytes
 ) -> Applied:
-    """Write the new model to ``out``, which may be ``model``. Trained components move by the strategy's step, buffers by
-    the plain mean; integers are rounded and kept within their type."""
+    """Write the new model to ``out``, which may be ``model``; it is no model where the answer is not finite.
+
+    Trained components move by the strategy's step, buffers and integers by the plain mean. Integers are computed in
+    float64, rounded, and kept within their type.
+    """
     up = accumulator.layout
     strategy.begin_step(aggregate, sum(r.count for r in up.regions if r.trained))
     finite, squares, done = True, 0.0, 0
-    for index, region in enumerate(up.regions):
-        for start, stop, old, new in _pieces(region, down, up, model, out):
-            mean = accumulator.mean(index, start, stop)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for index, region in enumerate(up.regions):
+            for start, old, new in _blocks(region, down, up, model, out):
+                stop = start + len(old)
+                change = accumulator.mean(index, start, stop)
+                if region.trained:
+                    squares += float(np.dot(change, change))
+                    change = strategy.step(aggregate, change, slice(done + start, done + stop))
+                finite &= _move(old, change, new)
             if region.trained:
-                squares += float(np.dot(mean, mean))
-                mean = strategy.step(aggregate, mean, slice(done + start, done + stop))
-            finite &= _move(old, mean, new)
-        if region.trained:
-            done += region.count
-    return Applied(finite, math.sqrt(squares) if squares >= 0 else math.nan)
+                done += region.count
+    return Applied(finite, math.sqrt(squares))
 
 
-def _move(old: Array, change: NDArray[np.float64], new: Array) -> bool:
+def _move(old: Values, change: Floats, new: Values) -> bool:
+    """new ← old + change, whose array serves as scratch; whether it is finite."""
     change += old
     if new.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            new[...] = change
-        return bool(np.isfinite(new).all())
+        new[...] = change
+        return is_finite(new)
+    if not is_finite(change):
+        return False
     np.rint(change, out=change)
     if new.dtype.kind == "b":
         new[...] = change > 0.5
     else:
-        limits = np.iinfo(new.dtype)
-        # The largest int64 is no float64: clip below the next one.
-        np.clip(change, float(limits.min), np.nextafter(float(limits.max), 0.0), out=change)
-        new[...] = change.astype(new.dtype)
+        np.clip(change, *_limits(new.dtype), out=change)
+        new[...] = change
     return True
 
 
-def _pieces(
-    region: Region, down: Layout, up: Layout, model: NDArray[np.uint8], out: NDArray[np.uint8]
-) -> list[tuple[int, int, Array, Array]]:
-    """(start, stop within the region, old, new): blocks of a float region; tensors of an integer one, since integers
-    have their own types and places in the model's layout."""
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The integers of a type as float64, without the few at the end of int64 that would round up beyond it."""
+    limits = np.iinfo(dtype)
+    high = float(limits.max)
+    return float(limits.min), high if int(high) == limits.max else math.nextafter(high, 0.0)
+
+
+def _blocks(region: Region, down: Layout, up: Layout, model: Bytes, out: Bytes) -> Iterator[tuple[int, Values, Values]]:
+    """(start within the region, old, new) of at most `BLOCK` values each."""
+    for place, old, new in _runs(region, down, up, model, out):
+        for start in range(0, len(old), BLOCK):
+            yield place + start, old[start : start + BLOCK], new[start : start + BLOCK]
+
+
+def _runs(region: Region, down: Layout, up: Layout, model: Bytes, out: Bytes) -> Iterator[tuple[int, Values, Values]]:
+    """The whole region if it is of floats: the model has the same one. Else tensor by tensor: an update's integers are
+    all int64, the model's have their own types and places."""
     if region.dtype.startswith("float"):
         (same,) = [r for r in down.regions if (r.dtype, r.buffer) == (region.dtype, region.buffer)]
-        old, new = same.of(model), same.of(out)
-        starts = range(0, region.count, BLOCK)
-        return [(s, min(s + BLOCK, region.count), old[s : s + BLOCK], new[s : s + BLOCK]) for s in starts]
+        yield 0, same.of(model), same.of(out)
+        return
     olds, news, place = down.views(model), down.views(out), 0
-    pieces = []
     for tensor in up.tensors:
         if (tensor.dtype, tensor.buffer) == (region.dtype, region.buffer):
-            old, new = olds[tensor.name].reshape(-1), news[tensor.name].reshape(-1)
-            pieces.append((place, place + tensor.count, old, new))
+            yield place, olds[tensor.name].reshape(-1), news[tensor.name].reshape(-1)
             place += tensor.count
-    return pieces

@@ -1,16 +1,18 @@
 """What of the silos' numbers may be published: weighted means of clipped values, above the floors, once.
 
-Pure. Rules: only declared names (others dropped and counted); values clipped to the declared range, NaN dropped; at least
-``minCohort`` silos and ``minExamples`` examples behind every single value; a name once released for a phase and model
-version is not released again, since the difference of two releases could be one silo's value.
+Pure. Rules: only declared names (others dropped and counted); values clipped to the declared range, NaN dropped; at
+least ``minCohort`` silos and ``minExamples`` examples behind every single value; a name once released for a phase and
+model version is not released again, since the difference of two releases could be one silo's value. That is stricter
+than comparing cohorts, and needs none to be stored.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 NOT_FINITE = "not_finite"
 UNDECLARED = "undeclared"
@@ -41,16 +43,30 @@ class Released:
 
 
 @dataclass
+class Sum:
+    """Of one name. ``total``: Σ examples·value, without rounding and hence the same in any order."""
+
+    members: int = 0
+    examples: int = 0
+    total: Fraction = Fraction()
+
+
+@dataclass
 class Reducer:
-    """Gathers one phase of one round. ``ranges``: name -> (min, max) of what may be released."""
+    """Gathers one phase of one round: sums only. ``ranges``: name -> (min, max) of what may be released."""
 
     ranges: Mapping[str, tuple[float, float]]
-    examples: list[int] = field(default_factory=list)
+    members: int = 0
+    examples: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    _values: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    sums: dict[str, Sum] = field(default_factory=lambda: defaultdict(Sum))
 
     def add(self, examples: int, values: Mapping[str, float]) -> None:
-        self.examples.append(examples)
+        """One silo's report; one without examples says nothing."""
+        if examples < 1:
+            return
+        self.members += 1
+        self.examples += examples
         for name, value in values.items():
             if name not in self.ranges:
                 self.dropped[UNDECLARED] += 1
@@ -58,17 +74,10 @@ class Reducer:
                 self.dropped[NOT_FINITE] += 1
             else:
                 low, high = self.ranges[name]
-                self._values.setdefault(name, []).append((examples, min(max(value, low), high)))
-
-    def mean(self, name: str) -> tuple[float, int, int]:
-        """(weighted mean, members, examples) behind a name; the sum is correctly rounded, in any order."""
-        pairs = self._values[name]
-        weight = sum(n for n, _ in pairs)
-        return math.fsum(n * value for n, value in pairs) / weight, len(pairs), weight
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._values)
+                sum_ = self.sums[name]
+                sum_.members += 1
+                sum_.examples += examples
+                sum_.total += examples * Fraction(min(max(value, low), high))
 
 
 class Releaser:
@@ -91,16 +100,14 @@ class Releaser:
         """The values of ``phase`` on the model of ``version`` that may leave; everything else counted."""
         withheld = Counter(reducer.dropped)
         values: dict[str, float] = {}
-        for name in reducer.names:
-            mean, members, examples = reducer.mean(name)
-            fault = self._floors.fault(members, examples)
+        for name, sum_ in sorted(reducer.sums.items()):
+            fault = self._floors.fault(sum_.members, sum_.examples)
             if fault is None and self._released.get((phase, name), -1) >= version:
                 fault = REPEATED
             if fault is not None:
                 withheld[fault] += 1
             else:
-                values[name] = mean
+                values[name] = float(sum_.total / sum_.examples)
         self.remember(phase, version, values)
-        total = sum(reducer.examples)
-        above = self._floors.fault(len(reducer.examples), total) is None
-        return Released(values, total if above else None, withheld)
+        above = self._floors.fault(reducer.members, reducer.examples) is None
+        return Released(values, reducer.examples if above else None, withheld)

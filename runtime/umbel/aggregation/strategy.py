@@ -70,11 +70,14 @@ class Aggregate:
 
 
 class Strategy(ABC):
-    """One update rule with its parameters. Subclasses declare ``defaults`` and the four verbs."""
+    """One update rule with its parameters: four verbs (configure, admit, step and what is around it, state).
 
-    defaults: ClassVar[Mapping[str, float]] = {}  # of a rule of one's own; those of built-in rules are in umbel.rules
-    scalars: ClassVar[frozenset[str]] = frozenset()  # what every update must bring
-    forces: ClassVar[Mapping[str, str]] = {}  # spec fields that this rule fixes: {"rounds.partialUpdates": "AsIs"}
+    ``defaults`` names the parameters of a rule of one's own (None: must be given); those of built-in rules are in
+    `umbel.rules`. ``scalars`` names what every update must bring beside its bytes.
+    """
+
+    defaults: ClassVar[Mapping[str, float | None]] = {}
+    scalars: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, parameters: Mapping[str, float], weighting: str = "Examples") -> None:
         self.parameters = dict(parameters)
@@ -98,19 +101,38 @@ class Strategy(ABC):
 
     @abstractmethod
     def admit(self, facts: UpdateFacts) -> Admission:
-        """Weigh one update; changes nothing. Raises StrategyError to refuse it (the round goes on without)."""
+        """Weigh one update; changes nothing. Raises StrategyError to refuse it (the round goes on without).
+
+        Whether it refuses must not depend on ``facts.examples``: see `refusal`.
+        """
+
+    def refusal(self, facts: UpdateFacts) -> str | None:
+        """Why `admit` would refuse an update of these steps, norm and scalars, whatever its weight.
+
+        To be asked before an update is counted: a member that was counted and is not in the sum would undermine the
+        smallest cohort.
+        """
+        try:
+            self.admit(facts)
+        except StrategyError as error:
+            return str(error)
+        return None
 
     @abstractmethod
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
         """What to add to the trained components ``where`` of the model, given the weighted mean of the scaled updates
-        there (float64, may be overwritten). Called block by block in order, once a block and round."""
+        there (float64, scratch: may be overwritten, must not be kept). Called block by block in order, once a block
+        and round."""
 
-    def begin_step(self, aggregate: Aggregate, trained: int) -> None:
+    def begin_step(self, aggregate: Aggregate, trained: int) -> None:  # noqa: B027, most rules have nothing to do
         """Before the first block of a round: ``trained`` is the number of trained components."""
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays that must survive a restart (momentum …), by name; they go into the checkpoint."""
+        """Arrays that must survive a restart (momentum …), by name; they go into the checkpoint. Not copies: the next
+        step changes them."""
         return {}
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave; {} is the state before the first step."""
+        if state:
+            raise StrategyError(f"the checkpoint holds {sorted(state)[0]!r}, which {type(self).__name__} does not know")

@@ -1,9 +1,9 @@
-"""q-FedAvg (q-FFL, Li 2020): silos with a high loss pull harder.
+"""q-FedAvg (q-FFL, Li 2020, arXiv 1905.10497): silos with a high loss pull harder.
 
 With L = 1/lr, g_k = L(x − x_k), F_k the loss of the incoming model: Δ_k = F_k^q g_k, h_k = q F_k^(q−1)‖g_k‖² + L F_k^q,
 x −= η ΣΔ_k / Σh_k. Silos are sampled in proportion to their examples and summed without weights.
 
-Every F is divided by a reference fixed at the opening, which leaves the step as it is: r = min(F/F₀, 16) + 10⁻¹⁰,
+Every F is divided by a reference F₀ fixed at the opening, which leaves the step as it is: r = min(F/F₀, 16) + 10⁻¹⁰,
 h_k = (q/F₀) r^(q−1)‖g_k‖² + L r^q, all over F₀^q. Without it L·F^q outgrows the grid of the exact sum.
 """
 
@@ -23,9 +23,16 @@ TRAINING_LOSS = "training_loss"
 
 
 class QFedAvg(Strategy):
+    """The reference is the mean loss of the last round, 1 at first."""
+
     scalars = frozenset({TRAINING_LOSS})
-    forces = {"rounds.selection": "ByExamples", "strategy.weighting": "Uniform"}
-    _reference = 1.0  # F₀: the mean loss of the last round
+
+    def __init__(self, parameters: Mapping[str, float], weighting: str = "Uniform") -> None:
+        super().__init__(parameters, weighting)
+        self._lipschitz = 1 / self.parameters["clientLearningRate"]
+        self._reference = 1.0
+        self._members = 1.0
+        self._factor = 0.0
 
     def configure(self, start: RoundStart) -> None:
         self._members = float(start.members)
@@ -34,23 +41,25 @@ class QFedAvg(Strategy):
         return self._members
 
     def scale_bound(self) -> float:
-        return (CAP + FLOOR) ** float(self.parameters["q"])
+        return float((CAP + FLOOR) ** self.parameters["q"])
 
     def admit(self, facts: UpdateFacts) -> Admission:
         loss = facts.scalars[TRAINING_LOSS]
-        if loss < 0:
-            raise StrategyError("q-FedAvg needs a training loss that is not negative")
-        q, lipschitz = self.parameters["q"], 1 / self.parameters["clientLearningRate"]
-        ratio = min(loss / self._reference, CAP) + FLOOR
-        square = (lipschitz * facts.norm) ** 2
-        curvature = q / self._reference * ratio ** (q - 1) * square + lipschitz * ratio**q
-        return Admission(1.0, ratio**q, {"curvature": curvature, "loss": loss})
+        if not 0 <= loss < np.inf:
+            raise StrategyError("q-FedAvg needs a training loss that is finite and not negative")
+        q = self.parameters["q"]
+        relative = min(loss / self._reference, CAP)
+        ratio = relative + FLOOR
+        square = (self._lipschitz * facts.norm) ** 2
+        curvature = q / self._reference * ratio ** (q - 1) * square + self._lipschitz * ratio**q
+        return Admission(1.0, ratio**q, {"curvature": curvature, "relative": relative})
 
     def begin_step(self, aggregate: Aggregate, trained: int) -> None:
-        lipschitz = 1 / self.parameters["clientLearningRate"]
         rate = self.parameters["serverLearningRate"]
-        self._factor = rate * lipschitz * aggregate.members / aggregate.sums["curvature"]
-        self._reference = max(aggregate.sums["loss"] / aggregate.members, FLOOR)
+        self._factor = rate * self._lipschitz * aggregate.members / aggregate.sums["curvature"]
+        # Of the capped losses: one silo's absurd loss cannot put all others' below the floor.
+        mean = aggregate.sums["relative"] / aggregate.members
+        self._reference = max(self._reference * mean, FLOOR)
 
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
         mean *= self._factor
@@ -60,4 +69,4 @@ class QFedAvg(Strategy):
         return {"reference": np.array(self._reference)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self._reference = float(state["reference"]) if "reference" in state else 1.0
+        self._reference = float(state["reference"]) if state else 1.0
