@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from umbel.aggregation.accumulator import BLOCK, Accumulator
-from umbel.aggregation.checks import is_finite
-from umbel.aggregation.strategy import Aggregate, Floats, Strategy
-from umbel.wire.layout import Layout, Region
-
-Bytes = NDArray[np.uint8]
-Values = NDArray[Any]
+from umbel.aggregation.accumulator import BLOCK, Accumulator, Floats
+from umbel.aggregation.strategy import Aggregate, Strategy
+from umbel.wire.layout import Array, Layout, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,70 +23,74 @@ class Applied:
 
 
 def next_model(
-    model: Bytes, down: Layout, accumulator: Accumulator, strategy: Strategy, aggregate: Aggregate, out: Bytes
+    model: NDArray[np.uint8],
+    down: Layout,
+    accumulator: Accumulator,
+    strategy: Strategy,
+    aggregate: Aggregate,
+    out: NDArray[np.uint8],
 ) -> Applied:
-    """Write the new model to ``out``, which may be ``model``; it is no model where the answer is not finite.
-
-    Trained components move by the strategy's step, buffers and integers by the plain mean. Integers are computed in
-    float64, rounded, and kept within their type.
-    """
+    """Write the new model to ``out``, which may be ``model``, and empty the accumulator's sums. Trained components move
+    by the strategy's step, buffers by the plain mean; integers are rounded and kept within their type."""
     up = accumulator.layout
     strategy.begin_step(aggregate, sum(r.count for r in up.regions if r.trained))
     finite, squares, done = True, 0.0, 0
-    with np.errstate(over="ignore", invalid="ignore"):
+    # A sum beyond float64, or a strategy's division by zero, shows as a model that is not finite.
+    with np.errstate(all="ignore"):
         for index, region in enumerate(up.regions):
-            for start, old, new in _blocks(region, down, up, model, out):
-                stop = start + len(old)
-                change = accumulator.mean(index, start, stop)
+            for start, stop, old, new in _pieces(region, down, up, model, out):
+                mean = accumulator.take(index, start, stop)
                 if region.trained:
-                    squares += float(np.dot(change, change))
-                    change = strategy.step(aggregate, change, slice(done + start, done + stop))
-                finite &= _move(old, change, new)
+                    squares += float(np.dot(mean, mean))
+                    mean = strategy.step(aggregate, mean, slice(done + start, done + stop))
+                finite &= _move(old, mean, new)
             if region.trained:
                 done += region.count
     return Applied(finite, math.sqrt(squares))
 
 
-def _move(old: Values, change: Floats, new: Values) -> bool:
-    """new ← old + change, whose array serves as scratch; whether it is finite."""
-    change += old
+def _move(old: Array, change: Floats, new: Array) -> bool:
+    """new ← old + change; whether all of it is finite."""
     if new.dtype.kind == "f":
-        new[...] = change
-        return is_finite(new)
-    if not is_finite(change):
-        return False
-    np.rint(change, out=change)
-    if new.dtype.kind == "b":
-        new[...] = change > 0.5
-    else:
-        np.clip(change, *_limits(new.dtype), out=change)
-        new[...] = change
+        np.add(change, old, out=change, dtype=np.float64)
+        np.copyto(new, change, casting="same_kind")
+        # The square of a finite value may overflow; a finite sum of squares has none that is not.
+        return math.isfinite(float(np.dot(new, new))) or bool(np.isfinite(new).all())
+    np.copyto(new, _integers(old, change), casting="unsafe")
     return True
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """The integers of a type as float64, without the few at the end of int64 that would round up beyond it."""
-    limits = np.iinfo(dtype)
-    high = float(limits.max)
-    return float(limits.min), high if int(high) == limits.max else math.nextafter(high, 0.0)
+def _integers(old: Array, change: Floats) -> NDArray[np.int64]:
+    """old + change, rounded half to even and within the type of ``old``; exact where float64 is too short for ``old``.
+
+    |change| ≤ 10¹², so only an int64 can leave its type in the addition.
+    """
+    wide = old.astype(np.int64)
+    odd = wide & 1
+    steps = np.rint(change + odd).astype(np.int64) - odd
+    widest = np.iinfo(np.int64)
+    steps = np.clip(steps, widest.min - np.minimum(wide, 0), widest.max - np.maximum(wide, 0))
+    low, high = (0, 1) if old.dtype.kind == "b" else (np.iinfo(old.dtype.name).min, np.iinfo(old.dtype.name).max)
+    return np.clip(wide + steps, low, high)
 
 
-def _blocks(region: Region, down: Layout, up: Layout, model: Bytes, out: Bytes) -> Iterator[tuple[int, Values, Values]]:
-    """(start within the region, old, new) of at most `BLOCK` values each."""
-    for place, old, new in _runs(region, down, up, model, out):
-        for start in range(0, len(old), BLOCK):
-            yield place + start, old[start : start + BLOCK], new[start : start + BLOCK]
-
-
-def _runs(region: Region, down: Layout, up: Layout, model: Bytes, out: Bytes) -> Iterator[tuple[int, Values, Values]]:
-    """The whole region if it is of floats: the model has the same one. Else tensor by tensor: an update's integers are
-    all int64, the model's have their own types and places."""
+def _pieces(
+    region: Region, down: Layout, up: Layout, model: NDArray[np.uint8], out: NDArray[np.uint8]
+) -> Iterator[tuple[int, int, Array, Array]]:
+    """(start, stop within the region, old, new): blocks of a float region; blocks of every tensor of an integer one,
+    since integers have their own types and places in the model's layout."""
     if region.dtype.startswith("float"):
         (same,) = [r for r in down.regions if (r.dtype, r.buffer) == (region.dtype, region.buffer)]
-        yield 0, same.of(model), same.of(out)
+        yield from _blocks(0, same.of(model), same.of(out))
         return
     olds, news, place = down.views(model), down.views(out), 0
     for tensor in up.tensors:
         if (tensor.dtype, tensor.buffer) == (region.dtype, region.buffer):
-            yield place, olds[tensor.name].reshape(-1), news[tensor.name].reshape(-1)
+            yield from _blocks(place, olds[tensor.name].reshape(-1), news[tensor.name].reshape(-1))
             place += tensor.count
+
+
+def _blocks(place: int, old: Array, new: Array) -> Iterator[tuple[int, int, Array, Array]]:
+    for start in range(0, len(old), BLOCK):
+        stop = min(start + BLOCK, len(old))
+        yield place + start, place + stop, old[start:stop], new[start:stop]

@@ -71,9 +71,8 @@ class RoundAggregation:
         """The bounds are what makes the sum exact: a rule that exceeds its own is not believed."""
         strategy = self.strategy
         admission = strategy.admit(replace(facts, norm=facts.norm * rescale))
-        weight = self._accumulator.weight + admission.weight
         name = type(strategy).__name__
-        if not admission.weight > 0 or not weight <= strategy.weight_bound() * SLACK:
+        if not admission.weight > 0 or not admission.weight <= strategy.weight_bound() * SLACK:
             raise StrategyError(f"{name}: weight {admission.weight} is not above 0 and within weight_bound")
         if not abs(admission.scale) <= strategy.scale_bound() * SLACK:
             raise StrategyError(f"{name}: scale {admission.scale} is beyond scale_bound")

@@ -36,7 +36,7 @@ class RoundStart:
 class UpdateFacts:
     """What a rule may know of one update: numbers, never its origin.
 
-    ``norm``: 2-norm of the trained components, as sent. ``scalars``: those that `Strategy.scalars` names, float64.
+    ``norm``: 2-norm of the trained components, rescaled if partial work is. ``scalars``: those that `Strategy.scalars` names, float64.
     """
 
     examples: int

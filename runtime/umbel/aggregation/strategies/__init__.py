@@ -13,6 +13,7 @@ from umbel.aggregation.strategies.fednova import FedNova
 from umbel.aggregation.strategies.momentum import FedAvgM
 from umbel.aggregation.strategies.qfedavg import QFedAvg
 from umbel.aggregation.strategy import Strategy, StrategyError
+from umbel.manifest.errors import nearest
 
 BUILT_IN: Mapping[str, type[Strategy]] = {
     "FedAvg": FedAvg,
@@ -25,40 +26,53 @@ BUILT_IN: Mapping[str, type[Strategy]] = {
     "q-FedAvg": QFedAvg,
 }
 
-
-def create(name: str, parameters: Mapping[str, float], weighting: str = "Examples") -> Strategy:
-    """Parameters of a built-in rule may be incomplete, but have been checked (`umbel.rules.check_parameters`).
-
-    Raises StrategyError for a name, class or parameter that is not to be had.
-    """
-    if name in BUILT_IN:
-        return BUILT_IN[name](rules.complete(name, parameters), weighting)
-    own = _own(name)
-    return own(_complete(own, parameters), weighting)
+NAME = "spec.strategy.name"
 
 
-def _own(name: str) -> type[Strategy]:
-    where = "spec.strategy.name"
+def create(
+    name: str,
+    parameters: Mapping[str, float],
+    weighting: str = "Examples",
+    *,
+    rounds: Mapping[str, str] | None = None,
+) -> Strategy:
+    """``rounds``: what else a rule may force, by the field's name below ``spec.rounds`` (``partialUpdates``,
+    ``selection``). Raises StrategyError for a name, class, parameter or setting that is not to be had."""
+    made, complete = _known(name, parameters) if name in BUILT_IN else _own(name, parameters)
+    settings = {"strategy.weighting": weighting, **{f"rounds.{key}": value for key, value in (rounds or {}).items()}}
+    for path, forced in made.forces.items():
+        if settings.get(path, forced) != forced:
+            raise StrategyError(f"spec.{path}: {settings[path]} does not go with {name}; set it to {forced}")
+    return made(complete, weighting)
+
+
+def _known(name: str, parameters: Mapping[str, float]) -> tuple[type[Strategy], Mapping[str, float]]:
+    for fault in rules.check_parameters(name, parameters):
+        raise StrategyError(str(fault))
+    return BUILT_IN[name], rules.complete(name, parameters)
+
+
+def _own(name: str, parameters: Mapping[str, float]) -> tuple[type[Strategy], Mapping[str, float]]:
+    found = _imported(name)
+    for key in parameters:
+        if key not in found.defaults:
+            remedy = nearest(key, list(found.defaults)) if found.defaults else "it has none"
+            raise StrategyError(f"spec.strategy.parameters.{key}: unknown parameter of {name}; {remedy}")
+    return found, {**found.defaults, **parameters}
+
+
+def _imported(name: str) -> type[Strategy]:
     module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise StrategyError(f"{NAME}: unknown strategy {name}; {nearest(name, list(BUILT_IN))}")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the module is the user's, and may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise StrategyError(f"{where}: {name} cannot be imported ({reason}); is its module on the path?") from None
+    except Exception as error:  # whatever somebody's module does while it is imported
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise StrategyError(f"{NAME}: {name} cannot be imported ({fault}); is its module on the path?") from None
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise StrategyError(f"{where}: {name} is not an umbel.aggregation.strategy.Strategy; make it a subclass")
+        raise StrategyError(f"{NAME}: {name} is not an umbel.aggregation.strategy.Strategy; make it a subclass")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise StrategyError(f"{where}: {name} is incomplete; define {missing}")
+        raise StrategyError(f"{NAME}: {name} leaves methods out ({missing}); write them")
     return found
-
-
-def _complete(own: type[Strategy], given: Mapping[str, float]) -> dict[str, float]:
-    where = "spec.strategy.parameters"
-    if unknown := sorted(set(given) - set(own.defaults)):
-        known = ", ".join(own.defaults) or "none"
-        raise StrategyError(f"{where}.{unknown[0]}: unknown parameter of {own.__name__}; it knows {known}")
-    complete = {**own.defaults, **given}
-    if missing := [key for key, value in complete.items() if value is None]:
-        raise StrategyError(f"{where}.{missing[0]}: is missing; {own.__name__} has no default for it, give a number")
-    return {key: value for key, value in complete.items() if value is not None}
