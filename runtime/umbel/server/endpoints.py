@@ -6,21 +6,20 @@ A caller of the admin side is the one URI in its certificate. The operator may d
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from umbel.server.admin_tls import FreshContext, identity
 from umbel.wire.transport import Credentials
 
 MAX_BODY_BYTES = 256 * 1024
-RELOAD_SECONDS = 30.0
+MAX_MEMBERS = 1_000
+BOUNDS = {"total": (0, 100_000), "activeDeadlineSeconds": (1, 10**8)}  # as in the manifest
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,31 +36,37 @@ class Control(Protocol):
     def cancel(self, message: str) -> None: ...
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A bound address ``host:port`` and how to close it."""
 
     address: str
     runner: web.AppRunner
-    reload: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
-        if self.reload:
-            self.reload.cancel()
         await self.runner.cleanup()
 
 
-async def _bind(app: web.Application, address: str, context: ssl.SSLContext | None) -> Endpoint:
+async def _bind(app: web.Application, address: str, fresh: FreshContext | None) -> Endpoint:
     """Raises OSError for an address that cannot be bound."""
     host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise OSError(f"{address!r} is not an address; write host:port")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    listening = socket.create_server((host.strip("[]"), int(port)), family=family)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
-    listening = socket.create_server((host, int(port)), reuse_port=False)
-    await web.SockSite(runner, listening, ssl_context=context).start()
+    await web.SockSite(runner, listening, ssl_context=fresh.context if fresh else None).start()
     return Endpoint(f"{host}:{listening.getsockname()[1]}", runner)
 
 
+async def _say_little(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "umbel"  # the library's own tells its version and Python's
+
+
 async def serve_plain(address: str, metrics: Callable[[], bytes]) -> Endpoint:
+    """Raises OSError for an address that cannot be bound."""
+
     async def healthz(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
@@ -70,55 +75,33 @@ async def serve_plain(address: str, metrics: Callable[[], bytes]) -> Endpoint:
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", exposition)])
+    app.on_response_prepare.append(_say_little)
     return await _bind(app, address, None)
-
-
-def tls_context(files: Credentials) -> ssl.SSLContext:
-    """TLS 1.3 only, client certificate required."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(files.certificate, files.key)
-    context.load_verify_locations(files.authorities)
-    return context
-
-
-async def _keep_fresh(context: ssl.SSLContext, files: Credentials) -> None:
-    """New handshakes get a renewed certificate and a bundle with one CA more."""
-    while True:
-        await asyncio.sleep(RELOAD_SECONDS)
-        with contextlib.suppress(OSError):  # in the middle of a renewal
-            context.load_cert_chain(files.certificate, files.key)
-            context.load_verify_locations(files.authorities)
-
-
-def identity(request: web.Request) -> str | None:
-    """The one URI in the caller's certificate; None for any other set of names."""
-    ssl_object = request.transport.get_extra_info("ssl_object") if request.transport else None
-    certificate = ssl_object.getpeercert() if ssl_object else None
-    names = (certificate or {}).get("subjectAltName", ())
-    if len(names) != 1 or names[0][0] != "URI":
-        return None
-    return str(names[0][1])
 
 
 async def serve_admin(
     address: str, files: Credentials, control: Control, *, operator: str | None, observer: str | None
 ) -> Endpoint:
+    """``operator``, ``observer``: their URIs, None for nobody. Raises OSError for an address that cannot be bound or a
+    certificate that cannot be read."""
+
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        who = identity(request)
+        who = identity(request.transport)
         reading = request.method == "GET" and request.path == "/status"
         if who is None or not (who == operator or (who == observer and reading)):
             raise web.HTTPForbidden(text="forbidden\n")
         return await handler(request)
 
+    async def one_a_connection(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Connection"] = "close"  # an identity is as old as its handshake: a request
+        response.force_close()
+
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[guard])
     app.add_routes(_routes(control))
-    context = tls_context(files)
-    endpoint = await _bind(app, address, context)
-    endpoint.reload = asyncio.create_task(_keep_fresh(context, files))
-    return endpoint
+    app.on_response_prepare.append(_say_little)
+    app.on_response_prepare.append(one_a_connection)
+    return await _bind(app, address, FreshContext(files))
 
 
 def _routes(control: Control) -> list[web.RouteDef]:
@@ -126,22 +109,15 @@ def _routes(control: Control) -> list[web.RouteDef]:
         return web.json_response(control.status())
 
     async def members(request: web.Request) -> web.Response:
-        body = await _json(request)
-        if not isinstance(body, list) or not all(isinstance(name, str) for name in body):
-            raise web.HTTPBadRequest(text="a JSON list of silo names\n")
-        control.set_members(frozenset(body))
+        control.set_members(members_of(await _json(request)))
         return web.Response(status=204)
 
     async def spec(request: web.Request) -> web.Response:
-        body = await _json(request)
-        if not isinstance(body, dict) or not body.keys() <= {"total", "activeDeadlineSeconds"}:
-            raise web.HTTPBadRequest(text="an object of total and activeDeadlineSeconds\n")
-        if not all(type(value) is int and value >= 0 for value in body.values()):
-            raise web.HTTPBadRequest(text="whole numbers, 0 or more\n")
-        if "total" in body:
-            control.set_total(body["total"])
-        if "activeDeadlineSeconds" in body:
-            control.set_deadline(body["activeDeadlineSeconds"])
+        edits = edits_of(await _json(request))
+        if "total" in edits:
+            control.set_total(edits["total"])
+        if "activeDeadlineSeconds" in edits:
+            control.set_deadline(edits["activeDeadlineSeconds"])
         return web.Response(status=204)
 
     def plain(call: Callable[[], None]) -> Handler:
@@ -164,5 +140,24 @@ def _routes(control: Control) -> list[web.RouteDef]:
 async def _json(request: web.Request) -> Any:
     try:
         return json.loads(await request.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise web.HTTPBadRequest(text="not JSON\n") from None
+
+
+def members_of(body: Any) -> frozenset[str]:
+    """A JSON list of silo names. Raises HTTPBadRequest."""
+    named = isinstance(body, list) and all(isinstance(name, str) and 0 < len(name) <= 253 for name in body)
+    if not named or len(body) > MAX_MEMBERS:
+        raise web.HTTPBadRequest(text=f"a JSON list of at most {MAX_MEMBERS} silo names\n")
+    return frozenset(body)
+
+
+def edits_of(body: Any) -> dict[str, int]:
+    """An object of whole numbers, each within `BOUNDS`. Raises HTTPBadRequest; then nothing has been changed."""
+    if not isinstance(body, dict) or not body.keys() <= BOUNDS.keys():
+        raise web.HTTPBadRequest(text=f"an object of {' and '.join(BOUNDS)}\n")
+    for name, value in body.items():
+        low, high = BOUNDS[name]
+        if type(value) is not int or not low <= value <= high:
+            raise web.HTTPBadRequest(text=f"{name} is a whole number from {low} to {high}\n")
+    return body

@@ -10,7 +10,7 @@ from umbel.server import files
 
 
 class StateLocked(Exception):
-    """Another server holds the directory."""
+    """The directory cannot be had: another server holds it, or its epoch cannot be told. The text says what to do."""
 
 
 class StateLock:
@@ -18,19 +18,32 @@ class StateLock:
     the first use."""
 
     def __init__(self, directory: Path) -> None:
+        """Raises StateLocked, or OSError for a directory that cannot be written."""
         directory.mkdir(parents=True, exist_ok=True)
+        files.sync_directory(directory.parent)
         self._file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._take(directory)
+            self.epoch = _advance(directory / "epoch")
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self, directory: Path) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._file)
             raise StateLocked(f"{directory} is in use by another server; stop that one first") from None
-        self.epoch = self._advance(directory / "epoch")
-
-    def _advance(self, path: Path) -> int:
-        epoch = int(path.read_text()) + 1 if path.exists() else 1
-        files.replace(path, str(epoch).encode())
-        return epoch
 
     def release(self) -> None:
         os.close(self._file)
+
+
+def _advance(path: Path) -> int:
+    """An epoch that cannot be read is not begun anew: members would take the server for an older one."""
+    text = path.read_text(errors="replace").strip() if path.exists() else "0"
+    if not (text.isascii() and text.isdigit()):
+        raise StateLocked(f"{path} is damaged; write into it a number above the server's last epoch")
+    epoch = int(text) + 1
+    files.replace(path, str(epoch).encode())
+    return epoch
