@@ -153,7 +153,7 @@ class Server:
         if start.info is not None:
             self._board.checkpointed(start.info)
         self._sessions = Sessions()
-        self._models = ModelStore(start.down, start.model, start.round)
+        self._models = ModelStore(start.down, start.model, start.round, self._members)
         self._uploads = Uploads(start.up, self._members)
         rescale = spec.rounds.rescale_cap if spec.rounds.partial_updates == "Rescale" else 1.0
         aggregation = RoundAggregation(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from umbel.wire.transport import Broadcast
 class ModelStore:
     """``version`` is the number of the committed round that made the model; 0 is the initial one."""
 
-    def __init__(self, layout: Layout, buffer: NDArray[np.uint8], version: int) -> None:
+    def __init__(self, layout: Layout, buffer: NDArray[np.uint8], version: int, members: int) -> None:
         self.layout = layout
         self.buffer = buffer
         self.version = version
+        self._frame_bytes = frames.share(members)
         self._broadcast: Broadcast | None = None
         self._ready = asyncio.Condition()
 
@@ -35,7 +37,8 @@ class ModelStore:
     async def publish(self, version: int, executor: Executor) -> None:
         """Serialise the buffer as ``version``. The old frames go first: never two broadcasts in memory."""
         self._broadcast = None
-        made = await asyncio.get_running_loop().run_in_executor(executor, frames.broadcast, version, self.buffer)
+        work = partial(frames.broadcast, version, self.buffer, self._frame_bytes)
+        made = await asyncio.get_running_loop().run_in_executor(executor, work)
         async with self._ready:
             self.version, self._broadcast = version, made
             self._ready.notify_all()

@@ -20,6 +20,7 @@ from umbel.wire.transport import Broadcast, Bytes
 FRAME_BYTES = 2 * 1024 * 1024  # of data; larger frames gain nothing and hold memory longer
 MAX_FRAME_BYTES = 4 * 1024 * 1024  # accepted from others
 MAX_CONTROL_BYTES = 64 * 1024
+IN_FLIGHT_BYTES = 64 * 1024 * 1024  # of all members together
 DIGEST_BYTES = 16
 
 _DATA_TAG = 0x12  # field 2, length-delimited
@@ -81,18 +82,18 @@ def control(frame: bytes, kind: type[pb.UpdateFrame] | type[pb.ModelFrame]) -> p
         raise FrameError("not a frame") from None
 
 
-def slices(buffer: NDArray[np.uint8]) -> Iterator[memoryview]:
-    """A flat buffer as the data of consecutive frames, without a copy."""
-    view = buffer.data
-    for start in range(0, len(view), FRAME_BYTES):
-        yield view[start : start + FRAME_BYTES]
+def share(members: int) -> int:
+    """Bytes of a frame, and of a receive window, so that many members hold no more memory than few."""
+    return min(FRAME_BYTES, max(256 * 1024, IN_FLIGHT_BYTES // members))
 
 
-def broadcast(version: int, model: NDArray[np.uint8]) -> Broadcast:
+def broadcast(version: int, model: NDArray[np.uint8], frame_bytes: int = FRAME_BYTES) -> Broadcast:
     """Serialise a model once for everybody: encoded `ModelFrame`s, and the digest of their data."""
     digest = xxhash.xxh3_128()
     frames = []
-    for piece in slices(model):
+    view = model.data
+    for start in range(0, len(view), frame_bytes):
+        piece = view[start : start + frame_bytes]
         digest.update(piece)
         frames.append(data_frame(piece))
     return Broadcast(version, model.nbytes, tuple(frames), digest.digest())

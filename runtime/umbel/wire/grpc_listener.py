@@ -36,6 +36,9 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.so_reuseport", 0),
+        # What a waiting upload may already have sent: without a bound, gRPC's own estimate grows to 16 MiB a stream.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", frames.share(limits.members)),
     ]
 
 
