@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from umbel.job import FederatedJob
 from umbel.rounds.view import View
-from umbel.server.checkpoint import CheckpointInfo
+from umbel.server.checkpoint import FULL, CheckpointInfo
 from umbel.server.history import History
 from umbel.server.logs import Log
 from umbel.server.metric_names import PHASES
@@ -25,6 +25,31 @@ from umbel.server.traffic import Traffic
 
 KEPT = 20  # rounds in status and state; history.jsonl has them all
 TERMINAL = ("Complete", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The last rounds, bytes by direction, and the latest values by phase: what has been released up to one round."""
+
+    rounds: tuple[dict[str, Any], ...] = ()
+    bytes: Mapping[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
+    latest: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: {"train": {}, "evaluate": {}})
+
+    def after(self, record: RoundRecord) -> Released:
+        values = {"train": dict(record.train), "evaluate": dict(record.evaluate)}
+        return Released(
+            (*self.rounds, record.to_json())[-KEPT:],
+            {"up": self.bytes["up"] + record.bytes_up, "down": self.bytes["down"] + record.bytes_down},
+            {phase: values[phase] or self.latest[phase] for phase in values},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rounds": list(self.rounds), "bytes": self.bytes, "latest": self.latest}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Released:
+        """``{}`` is the beginning of a job."""
+        return cls(tuple(data["rounds"]), data["bytes"], data["latest"]) if data else cls()
 
 
 class Board:
@@ -48,9 +73,8 @@ class Board:
         self._metrics = metrics
         self._traffic = traffic
         self._log = log
-        self._rounds: deque[dict[str, Any]] = deque(kept.get("rounds", []), maxlen=KEPT)
-        self._bytes: dict[str, int] = dict(kept.get("bytes", {"up": 0, "down": 0}))
-        self._latest: dict[str, dict[str, float]] = dict(kept.get("latest", {"train": {}, "evaluate": {}}))
+        self._shown = Released.from_json(kept)
+        self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
         self._between = Traffic()  # published between rounds, and still to be counted to a round
 
@@ -58,8 +82,11 @@ class Board:
 
     def state(self, engine: Mapping[str, Any], pending: RoundRecord | None) -> dict[str, Any]:
         """What the state file holds besides the model."""
-        board = {"rounds": list(self._rounds), "bytes": self._bytes, "latest": self._latest}
-        return {"engine": dict(engine), "board": board, "pending": pending.to_json() if pending else None}
+        return {
+            "engine": dict(engine),
+            "board": self._stored.to_json(),
+            "pending": pending.to_json() if pending else None,
+        }
 
     def checkpointed(self, info: CheckpointInfo) -> None:
         self._model = {"round": info.round, "digest": f"sha256:{info.digest}", "path": str(info.path)}
@@ -82,17 +109,15 @@ class Board:
         """Take the round up into what the state file will hold; nobody sees it before `publish`."""
         record.bytes_up, record.bytes_down = traffic.up + self._between.up, traffic.down + self._between.down
         self._between = Traffic()
-        self._bytes = {"up": self._bytes["up"] + record.bytes_up, "down": self._bytes["down"] + record.bytes_down}
-        self._rounds.append(record.to_json())
-        latest = {"train": record.train, "evaluate": record.evaluate}
-        self._latest = {phase: values or self._latest[phase] for phase, values in latest.items()}
+        self._stored = self._shown.after(record)
 
     def publish(self, record: RoundRecord, traffic: Traffic, buffered_bytes: int) -> None:
         """The one step in which a round becomes visible."""
+        self._shown = self._stored = self._shown.after(record)
         try:
             self._history.append(record.to_json())
-        except OSError:
-            self.checkpoint_failed("io_error")
+        except OSError as error:
+            self.checkpoint_failed("disk_full" if error.errno in FULL else "io_error")
         self._metrics.publish_round(record, traffic.residences)
         self._metrics.publish_traffic(traffic, buffered_bytes)
         fields: dict[str, Any] = {"reason": record.reason} if record.reason else {}
@@ -104,10 +129,9 @@ class Board:
     def withdraw(self, record: RoundRecord) -> None:
         """The state file could not take the round's values: a later process could release them again, so this one does
         not."""
-        self._rounds.pop()
         record.withhold({"not_recorded": len(record.train) + len(record.evaluate)})
         record.train, record.evaluate, record.examples, record.update_norm = {}, {}, None, None
-        self._rounds.append(record.to_json())
+        self._stored = self._shown.after(record)
         self._log("release_withheld", round=record.round)
 
     def flush(self, buffered_bytes: int) -> None:
@@ -136,10 +160,10 @@ class Board:
             "connected": view.connected,
             "invited": view.invited,
             "secondsToDeadline": None if left is None else round(left, 1),
-            "metrics": self._latest,
-            "history": list(self._rounds),
+            "metrics": self._shown.latest,
+            "history": list(self._shown.rounds),
             "model": self._model,
-            "bytes": self._bytes,
+            "bytes": self._shown.bytes,
         }
 
     def exposition(self, view: View) -> bytes:
@@ -149,7 +173,7 @@ class Board:
         self._metrics.set("fl_job_round", self._model.get("round", 0))
         self._metrics.set("fl_job_rounds_target", view.total)
         self._metrics.set("fl_silos", view.connected, state="connected")
-        self._metrics.set("fl_silos", view.members - view.connected, state="absent")
+        self._metrics.set("fl_silos", max(0, view.members - view.connected), state="absent")
         training = view.phase == "Training" and view.seconds_left is not None
         deadline = time.time() + (view.seconds_left or 0.0) if training else 0.0
         self._metrics.set("fl_round_deadline_timestamp_seconds", deadline)

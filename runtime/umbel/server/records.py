@@ -47,6 +47,7 @@ class RoundRecord:
                 self.withheld[reason] = self.withheld.get(reason, 0) + count
 
     def to_json(self) -> dict[str, Any]:
+        """A copy: what is handed out stays as it was."""
         counts = self.counts
         return {
             "round": self.round,
@@ -62,13 +63,13 @@ class RoundRecord:
             "rejected": dict(counts.rejected) if counts else {},
             "timedOut": counts.timed_out if counts else 0,
             "lost": counts.lost if counts else 0,
-            "train": self.train,
-            "evaluate": self.evaluate,
+            "train": dict(self.train),
+            "evaluate": dict(self.evaluate),
             "examples": self.examples,
             "updateNorm": self.update_norm,
             "bytesUp": self.bytes_up,
             "bytesDown": self.bytes_down,
-            "withheld": self.withheld,
+            "withheld": dict(self.withheld),
         }
 
     @classmethod
