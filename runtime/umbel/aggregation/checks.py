@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from umbel.aggregation.accumulator import BLOCK, bound_of
-from umbel.wire.layout import Array, Layout
+from umbel.wire.layout import Layout
 
 NOT_FINITE = "NOT_FINITE"
 OUT_OF_RANGE = "OUT_OF_RANGE"
 
-# The error of a sum of squares in float32 is below BLOCK·2⁻²⁴ of it, however it is summed.
-CERTAIN = 1 - 2.0**-7
+# A float32 sum of squares of one block is never this far below the true one.
+ROUNDING = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Examined:
 def examine(update: NDArray[np.uint8], layout: Layout, max_abs: float) -> Examined:
     """Look at every component of an update.
 
-    No component of a block exceeds the root of its sum of squares, so a block is looked at one by one only when that
-    root comes near the limit.
+    No component of a block exceeds the root of its sum of squares, and that sum is not finite if one of them is not:
+    so a block is looked at more closely only when the sum is beyond the limit's square.
     """
     squares = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -41,24 +41,27 @@ def examine(update: NDArray[np.uint8], layout: Layout, max_abs: float) -> Examin
                 square, fault = _block(values[start : start + BLOCK], limit)
                 if fault:
                     return Examined(0.0, fault)
-                squares += square if region.trained else 0.0
+                if region.trained:
+                    squares += square
     return Examined(math.sqrt(squares), None)
 
 
-def _block(block: Array, limit: float) -> tuple[float, str | None]:
-    """(sum of squares, fault); the sum is 0 for integers."""
-    if block.dtype.kind == "i":
+def is_finite(block: NDArray[np.floating]) -> bool:
+    """Whether every value is; usually at the price of a dot product."""
+    return math.isfinite(np.dot(block, block)) or bool(np.isfinite(block).all())
+
+
+def _block(block: NDArray[np.generic], limit: float) -> tuple[float, str | None]:
+    """(sum of squares, fault); the sum of integers is of no use and 0."""
+    if not np.issubdtype(block.dtype, np.floating):
         beyond = int(block.min()) < -limit or int(block.max()) > limit
         return 0.0, OUT_OF_RANGE if beyond else None
     square = float(np.dot(block, block))
-    if square <= limit * limit * CERTAIN:
+    if square <= ROUNDING * limit * limit:
         return square, None
-    # A square that overflowed may come of finite values; one that is finite cannot come of others.
-    if not math.isfinite(square) and not np.isfinite(block).all():
+    if not np.isfinite(block).all():
         return square, NOT_FINITE
     if max(-float(block.min()), float(block.max())) > limit:
         return square, OUT_OF_RANGE
-    if not math.isfinite(square):
-        wide = block.astype(np.float64)
-        square = float(np.dot(wide, wide))
-    return square, None
+    exact = block.astype(np.float64)
+    return float(np.dot(exact, exact)), None

@@ -59,6 +59,7 @@ class RoundAggregation:
         """
         try:
             admission = self._admit(facts, rescale)
+            self._check_weight(admission.weight)
         except StrategyError:
             update[...] = 0
             raise
@@ -67,20 +68,36 @@ class RoundAggregation:
         for name, value in admission.sums.items():
             self._sums[name] += Fraction(value)
 
+    def refusal(self, facts: UpdateFacts, rescale: float = 1.0) -> str | None:
+        """Why the rule would refuse an update like this, briefly; None if it would take it. Changes nothing.
+
+        To be asked before the update is counted: one that counts and is not in the sum would undermine the smallest
+        cohort.
+        """
+        try:
+            self._admit(facts, rescale)
+        except StrategyError as error:
+            return str(error)
+        return None
+
     def _admit(self, facts: UpdateFacts, rescale: float) -> Admission:
         """The bounds are what makes the sum exact: a rule that exceeds its own is not believed."""
-        strategy = self.strategy
-        admission = strategy.admit(replace(facts, norm=facts.norm * rescale))
-        name = type(strategy).__name__
-        if not admission.weight > 0 or not admission.weight <= strategy.weight_bound() * SLACK:
-            raise StrategyError(f"{name}: weight {admission.weight} is not above 0 and within weight_bound")
-        if not abs(admission.scale) <= strategy.scale_bound() * SLACK:
+        admission = self.strategy.admit(replace(facts, norm=facts.norm * rescale))
+        name = type(self.strategy).__name__
+        if not abs(admission.scale) <= self.strategy.scale_bound() * SLACK:
             raise StrategyError(f"{name}: scale {admission.scale} is beyond scale_bound")
         if not 0 <= rescale <= self._largest_rescale * SLACK:
             raise StrategyError(f"{name}: an update is rescaled by {rescale}, beyond spec.rounds.rescaleCap")
         if not all(abs(value) <= LARGEST_SUM for value in admission.sums.values()):
             raise StrategyError(f"{name}: a scalar of this update is not a usable number")
         return admission
+
+    def _check_weight(self, weight: float) -> None:
+        bound = self.strategy.weight_bound() * SLACK
+        if not weight > 0 or not self._accumulator.weight + weight <= bound:
+            raise StrategyError(
+                f"{type(self.strategy).__name__}: weight {weight} is not above 0 and within weight_bound"
+            )
 
     def finish(self, model: NDArray[np.uint8], out: NDArray[np.uint8]) -> Outcome:
         """Close the round into ``out`` (may be ``model``, and is no model where the outcome is not finite). Without a

@@ -36,7 +36,8 @@ class RoundStart:
 class UpdateFacts:
     """What a rule may know of one update: numbers, never its origin.
 
-    ``norm``: 2-norm of the trained components, rescaled if partial work is. ``scalars``: those that `Strategy.scalars` names, float64.
+    ``norm``: 2-norm of the trained components, rescaled where partial work is. ``scalars``: those that
+    `Strategy.scalars` names, float64.
     """
 
     examples: int
@@ -73,11 +74,13 @@ class Strategy(ABC):
     """One update rule with its parameters: four verbs (configure, admit, step and what is around it, state).
 
     ``defaults`` names the parameters of a rule of one's own (None: must be given); those of built-in rules are in
-    `umbel.rules`. ``scalars`` names what every update must bring beside its bytes.
+    `umbel.rules`. ``scalars`` names what every update must bring beside its bytes. ``forces``: fields below spec ->
+    the one value under which the rule is right ({"rounds.partialUpdates": "AsIs"}).
     """
 
     defaults: ClassVar[Mapping[str, float | None]] = {}
     scalars: ClassVar[frozenset[str]] = frozenset()
+    forces: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, parameters: Mapping[str, float], weighting: str = "Examples") -> None:
         self.parameters = dict(parameters)
@@ -103,20 +106,8 @@ class Strategy(ABC):
     def admit(self, facts: UpdateFacts) -> Admission:
         """Weigh one update; changes nothing. Raises StrategyError to refuse it (the round goes on without).
 
-        Whether it refuses must not depend on ``facts.examples``: see `refusal`.
+        Whether it refuses must not depend on ``facts.examples``: it is asked before the update is counted, too.
         """
-
-    def refusal(self, facts: UpdateFacts) -> str | None:
-        """Why `admit` would refuse an update of these steps, norm and scalars, whatever its weight.
-
-        To be asked before an update is counted: a member that was counted and is not in the sum would undermine the
-        smallest cohort.
-        """
-        try:
-            self.admit(facts)
-        except StrategyError as error:
-            return str(error)
-        return None
 
     @abstractmethod
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:

@@ -58,7 +58,12 @@ def _own(name: str, parameters: Mapping[str, float]) -> tuple[type[Strategy], Ma
         if key not in found.defaults:
             remedy = nearest(key, list(found.defaults)) if found.defaults else "it has none"
             raise StrategyError(f"spec.strategy.parameters.{key}: unknown parameter of {name}; {remedy}")
-    return found, {**found.defaults, **parameters}
+    complete = {**found.defaults, **parameters}
+    for key, value in complete.items():
+        if value is None:
+            fault = f"is missing; {name} has no default for it, give a number"
+            raise StrategyError(f"spec.strategy.parameters.{key}: {fault}")
+    return found, {key: value for key, value in complete.items() if value is not None}
 
 
 def _imported(name: str) -> type[Strategy]:

@@ -1,35 +1,22 @@
-"""FedAvg with server momentum (Hsu 2019): m ← β m + Δ; x += η m, Δ the FedAvg delta."""
+"""FedAvg with server momentum (Hsu 2019, arXiv 1909.06335): m ← β m + Δ; x += η m, Δ the FedAvg delta."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from numpy.typing import NDArray
 
-from umbel.aggregation.strategies.fedavg import FedAvg
+from umbel.aggregation.strategies.stateful import Stateful
 from umbel.aggregation.strategy import Aggregate, Floats
 
 
-class FedAvgM(FedAvg):
+class FedAvgM(Stateful):
     """One float64 value of state per trained component."""
 
-    _momentum: Floats | None = None
-
-    def begin_step(self, aggregate: Aggregate, trained: int) -> None:
-        if self._momentum is None:
-            self._momentum = np.zeros(trained)
+    def initial(self) -> dict[str, float]:
+        return {"momentum": 0.0}
 
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
-        assert self._momentum is not None, "begin_step comes before the first block"
-        momentum = self._momentum[where]
+        momentum = self.arrays["momentum"][where]
         momentum *= self.parameters["momentum"]
         momentum += mean
-        np.multiply(momentum, self.parameters["serverLearningRate"], out=mean)
+        np.multiply(momentum, self.rate, out=mean)
         return mean
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        return {} if self._momentum is None else {"momentum": self._momentum}
-
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        self._momentum = np.array(state["momentum"], dtype=np.float64) if "momentum" in state else None
