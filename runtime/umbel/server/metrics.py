@@ -87,10 +87,10 @@ class ServerMetrics:
         self._unbuffered(name, labels).inc(value)
 
     def _unbuffered(self, name: str, labels: Mapping[str, str]) -> Any:
-        child = self._child(name, **labels)
+        series = self._series(name, labels)
         if METRICS[name].buffered:
             raise LabelError(f"{name} moves only when a round is published")
-        return child
+        return self._made[name].labels(*series)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

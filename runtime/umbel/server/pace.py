@@ -1,8 +1,8 @@
 """When an upload must make room: pure arithmetic.
 
 Slots are few (two models' worth of bytes), silos many. While nobody waits an upload may take all the time that the
-round has. Once somebody waits, the time left is to be shared: an upload that at its present pace would hold its slot for
-longer than its share is ended and may come again.
+round has. Once somebody waits, the time left is to be shared: an upload that at its present pace would hold its slot
+for longer than its share is ended and may come again.
 """
 
 from __future__ import annotations
