@@ -87,10 +87,11 @@ def _driver(uri: str, field: str) -> tuple[Any, str]:
 
 
 def _why(error: Exception) -> str:
-    """One line of a driver's message, without the query of an address: it may be a signature."""
+    """One line of a driver's message."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _plain(" ".join(text.split()))[:300]
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\?\S+", "", text)
+    """Without what an address may hold beside the place: a user's name and password, a signature."""
+    return re.sub(r"(?<=//)[^/@\s]*@|\?\S+", "", text)
