@@ -32,13 +32,16 @@ NAME = "spec.strategy.name"
 def create(
     name: str,
     parameters: Mapping[str, float],
-    weighting: str = "Examples",
+    weighting: str | None = None,
     *,
     rounds: Mapping[str, str] | None = None,
 ) -> Strategy:
-    """``rounds``: what else a rule may force, by the field's name below ``spec.rounds`` (``partialUpdates``,
-    ``selection``). Raises StrategyError for a name, class, parameter or setting that is not to be had."""
+    """``weighting`` None: what the rule forces, else Examples. ``rounds``: what else a rule may force, by the field's
+    name below ``spec.rounds`` (``partialUpdates``, ``selection``). Raises StrategyError for a name, class, parameter or
+    setting that is not to be had."""
     made, complete = _known(name, parameters) if name in BUILT_IN else _own(name, parameters)
+    if weighting is None:
+        weighting = made.forces.get("strategy.weighting", "Examples")
     settings = {"strategy.weighting": weighting, **{f"rounds.{key}": value for key, value in (rounds or {}).items()}}
     for path, forced in made.forces.items():
         if settings.get(path, forced) != forced:
