@@ -1,7 +1,7 @@
 """One transport more, for the benchmark only: ``grpc://``, plain text and no identities.
 
-For comparison with systems that were measured without TLS. A caller is who its user agent says. Nothing of this is in the
-package: it is found by the entry point beside this file, when this folder is on the import path.
+For comparison with systems that were measured without TLS. A caller is who its user agent says. Nothing of this is in
+the package: it is found by the entry point beside this file, when this folder is on the import path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from umbel.wire.transport import Credentials, Limits, Service
 
 class PlainListener(GrpcListener):
     def _bind(self, address: str, credentials: Credentials) -> int:
-        return self._server.add_insecure_port(address)
+        return int(self._server.add_insecure_port(address))
 
     def identify(self, context: Context) -> str | None:
         metadata = dict(context.invocation_metadata() or ())

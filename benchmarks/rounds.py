@@ -2,10 +2,10 @@
 
     python benchmarks/rounds.py [--rounds N] [--only CLIENTSxMB] [--plain | --tls]
 
-Server and clients are the shipped processes with an echo workload (every client adds 1 to every value). ``s/round`` is the
-median of the rounds after the first, from the opening to the new model at the server; ``checkpoint`` (SHA-256, write, fsync)
-stands beside it. ``raw`` is the time for the same bytes down and up between the same number of processes over plain
-sockets. ``RSS`` is the server's peak, ``CPU s`` of all processes a round.
+Server and clients are the shipped processes with an echo workload (every client adds 1 to every value). ``s/round`` is
+the median of the rounds after the first, from the opening to the new model at the server; ``checkpoint`` (SHA-256,
+write, fsync) stands beside it. ``raw`` is the time for the same bytes down and up between the same number of
+processes over plain sockets. ``RSS`` is the server's peak, ``CPU s`` of all processes a round.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def main() -> None:
     which.add_argument("--plain", action="store_true", help="plain text only")
     which.add_argument("--tls", action="store_true", help="mutual TLS only")
     options = parser.parse_args()
-    cases = CASES
+    cases: tuple[Case, ...] = CASES
     if options.only:
         cases = (Case(*(int(n) for n in options.only.split("x"))),)
     print("| clients × MB (tensors) | wire | s/round | × raw | checkpoint s | raw s | server RSS MiB | CPU s/round |")

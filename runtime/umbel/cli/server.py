@@ -18,7 +18,7 @@ EXISTING = click.Path(exists=True, path_type=Path)
 @click.option("--admin", default="0.0.0.0:9443", show_default=True, help="Address of /status and control, mutual TLS.")
 @click.option("--http", default="0.0.0.0:9090", show_default=True, help="Address of /healthz and /metrics, plain.")
 @click.option("--trust-domain", default="umbel.local", show_default=True, help="Of every certificate's SPIFFE id.")
-@click.option("--operator", help="SPIFFE id that says who is a member, suspends and reads; without it the manifest's silos are the members.")
+@click.option("--operator", help="SPIFFE id that says who is a member; without it, the manifest's silos are.")
 @click.option("--observer", help="SPIFFE id that may read /status and nothing else.")
 @click.option("--endpoints", type=click.Path(path_type=Path), help="File to write the bound addresses to, once ready.")
 @click.option("--path", "paths", multiple=True, type=EXISTING, help="Folder to import the app's module from.")
@@ -38,9 +38,9 @@ def server_command(
 ) -> None:
     """Run the rounds of one FederatedJob until it is Complete or Failed.
 
-    The certificate in --tls must carry the DNS name <job>.<namespace>.umbel.internal. Exit status: 0 Complete, 1 Failed,
-    2 something in the configuration is wrong (one line says what), 75 stopped by a signal: start it again with the same
-    --state and --uid and it goes on after the last closed round.
+    The certificate in --tls must carry the DNS name <job>.<namespace>.umbel.internal. Exit status: 0 Complete,
+    1 Failed, 2 something in the configuration is wrong (one line says what), 75 stopped by a signal: start it again
+    with the same --state and --uid and it goes on after the last closed round.
     """
     from umbel.server.app import Options, run  # grpcio takes a while to import: not for --help
 

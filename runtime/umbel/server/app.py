@@ -1,7 +1,7 @@
 """The server process of one job: puts the pieces together, runs them, takes them apart.
 
-Order at start: the lock and the epoch, then the model (checkpoint, file or the app's `initial`), then the ports. What is
-wrong with the configuration is said before any port is open.
+Order at start: the lock and the epoch, then the model (checkpoint, file or the app's `initial`), then the ports. What
+is wrong with the configuration is said before any port is open.
 """
 
 from __future__ import annotations

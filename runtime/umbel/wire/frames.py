@@ -6,7 +6,6 @@ a data frame is put together and taken apart by hand, since protobuf would copy 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np

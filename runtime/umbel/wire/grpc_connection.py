@@ -121,7 +121,8 @@ class GrpcConnection:
     async def put_update(self, header: pb.UpdateHeader, data: Callable[[], AsyncIterator[Bytes]]) -> pb.Ack:
         call = self._put_update(_upload(header, data()))
         try:
-            return await call  # type: ignore[no-any-return]
+            ack: pb.Ack = await call
+            return ack
         except grpc.aio.AioRpcError as error:
             raise translate(error) from None
         finally:
@@ -129,7 +130,8 @@ class GrpcConnection:
 
     async def put_evaluation(self, report: pb.Evaluation) -> pb.Ack:
         try:
-            return await self._put_evaluation(report, timeout=60)
+            ack: pb.Ack = await self._put_evaluation(report, timeout=60)
+            return ack
         except grpc.aio.AioRpcError as error:
             raise translate(error) from None
 
@@ -151,6 +153,6 @@ def _agreed(frame: bytes, length: int) -> bytes:
     parsed = frames.control(frame, pb.ModelFrame)
     if parsed.WhichOneof("kind") == "commit":
         return parsed.commit.digest
-    if parsed.WhichOneof("kind") == "header" and parsed.header.length == length:  # type: ignore[union-attr]
+    if parsed.WhichOneof("kind") == "header" and parsed.header.length == length:
         return b""
     raise TransportError("the model's length is not the layout's", retry=False)

@@ -11,9 +11,9 @@ import os
 
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
 
-import grpc  # noqa: E402
+import grpc
 
-from umbel.wire.transport import Credentials  # noqa: E402
+from umbel.wire.transport import Credentials
 
 SPIFFE = "spiffe://"
 

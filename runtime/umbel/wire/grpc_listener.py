@@ -14,7 +14,7 @@ from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 
 SERVICE = "umbel.v1.Federation"
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = Any  # grpc.aio.ServicerContext: grpcio ships no types
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
