@@ -62,7 +62,7 @@ class GrpcListener:
 
     def _bind(self, address: str, credentials: Credentials) -> int:
         try:
-            return self._server.add_secure_port(address, grpc_credentials.server_credentials(credentials))
+            return int(self._server.add_secure_port(address, grpc_credentials.server_credentials(credentials)))
         except RuntimeError:  # what grpcio raises for a port in use
             return 0
 
