@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from umbel import rules
 from umbel.aggregation.checks import examine
 from umbel.aggregation.round import Outcome, RoundAggregation
+from umbel.aggregation.strategies import create
 from umbel.aggregation.strategy import RoundStart, Strategy, UpdateFacts
 from umbel.wire.layout import Layout
 
@@ -27,6 +30,11 @@ class Sent:
     planned: int = 1
     loss: float = 1.0
     rescale: float = 1.0
+
+
+def built_in(name: str, **parameters: float) -> Strategy:
+    """A rule under the weighting that it forces, Examples where it forces none."""
+    return create(name, parameters, rules.BUILT_IN[name].forces.get("strategy.weighting", "Examples"))
 
 
 class Server:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+
 from umbel.aggregation.accumulator import BLOCK, Accumulator, magic
 from umbel.wire.layout import Layout
 
@@ -85,7 +86,7 @@ def test_no_order_changes_a_bit_where_one_member_has_nearly_all_the_weight() -> 
     folded = [(update(scale=s, weight=s), w, 1.0) for s, w in zip(scales, shares, strict=True)]
     images = set()
     for _ in range(20):
-        rng.shuffle(folded)  # type: ignore[arg-type]
+        rng.shuffle(folded)
         images.add(image(summed(folded, sum(shares))))
     assert len(images) == 1
 

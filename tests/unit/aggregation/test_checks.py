@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+
 from umbel.aggregation.accumulator import BLOCK
 from umbel.aggregation.checks import NOT_FINITE, OUT_OF_RANGE, examine
 from umbel.wire.layout import Layout
@@ -45,7 +46,7 @@ def test_what_is_not_finite(name: str, where: int, value: float) -> None:
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_component_at_its_bound_is_taken_and_the_next_one_is_not(name: str, sign: int) -> None:
-    limit = LAYOUT.views(LAYOUT.empty())[name].dtype.type(sign * LIMITS[name])
+    limit: Any = LAYOUT.views(LAYOUT.empty())[name].dtype.type(sign * LIMITS[name])
     beyond = limit + sign if limit.dtype.kind == "i" else np.nextafter(limit, sign * np.inf, dtype=limit.dtype)
     assert fault(name, BLOCK, limit) is None
     assert fault(name, BLOCK, beyond) == OUT_OF_RANGE
