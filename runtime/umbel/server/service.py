@@ -25,6 +25,7 @@ from umbel.server.sessions import Channel, Sessions
 from umbel.server.traffic import Traffic
 from umbel.server.uploads import TRY_AGAIN, Upload, Uploads
 from umbel.wire import umbel_pb2 as pb
+from umbel.wire.frames import FrameError
 from umbel.wire.layout import Layout
 from umbel.wire.transport import Broadcast, Bytes, Refusal
 
@@ -190,7 +191,10 @@ class FederationService:
     async def _take(self, upload: Upload, header: pb.UpdateHeader, frames: AsyncIterator[Bytes | pb.Commit]) -> pb.Ack:
         async with self._uploads.slot(upload) as buffer:
             began = self._clock()
-            fault = await self._receive(upload, buffer, frames)
+            try:
+                fault = await self._receive(upload, buffer, frames)
+            except FrameError:
+                fault = "MALFORMED"
             if fault is not None:
                 return self._spoiled(upload.silo, header, fault)
             loop = asyncio.get_running_loop()
