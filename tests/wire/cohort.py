@@ -29,11 +29,12 @@ class Cohort:
         self.before: Flat
         self.accepted: dict[str, Flat] = {}
         self.baseline: dict[str, float] = {}
+        self.settled = True
 
     async def begin(self, after: int = 0) -> None:
         tasks = await asyncio.gather(*(m.task(after=after) for m in self.members.values()))
         assert len({(t.epoch, t.round, t.attempt) for t in tasks}) == 1
-        self.task = tasks[0]
+        self.task, self.settled = tasks[0], False
         self.accepted = {}
         self.before = await self.mallory.model(self.task.model_version)
         self.baseline = await self._released(self.task.round - 1)
@@ -72,11 +73,21 @@ class Cohort:
         counted = [(flat, self.members[silo].examples) for silo, flat in self.accepted.items()]
         assert_is_the_mean(self.mallory.down, self.mallory.up, self.before, after, counted)
         released = await self._released(round)
+        self.settled = True
         moved = {name: value - self.baseline.get(name, 0.0) for name, value in released.items()}
         assert moved["fl_rounds_total{outcome=committed}"] == 1
         assert moved["fl_rounds_total{outcome=abandoned}"] == 0
         assert moved["fl_client_updates_total{outcome=full}"] == len(self.accepted)
         return moved
+
+    async def give_up(self) -> None:
+        """A test that failed leaves its round half done: end it, or the next test finds it so."""
+        if not self.settled:
+            for member in self.members.values():
+                await member.decline(self.task)
+            ended = ("fl_rounds_total{outcome=committed}", "fl_rounds_total{outcome=abandoned}")
+            before = sum(self.baseline[name] for name in ended)
+            await eventually(lambda: sum(self.server.metrics()[name] for name in ended) > before, "the round's end")
 
     def rejections(self, moved: dict[str, float]) -> dict[str, float]:
         """Of what `settle` returned: refused updates by reason."""
@@ -96,4 +107,7 @@ async def gathered(server: Deployment, silos: Sequence[str] = SILOS) -> AsyncIte
             await member.join(10 * number)
         cohort = Cohort(server, members)
         await cohort.begin()
-        yield cohort
+        try:
+            yield cohort
+        finally:
+            await cohort.give_up()
