@@ -5,7 +5,7 @@ x −= η ΣΔ_k / Σh_k. Silos are sampled in proportion to their examples and 
 
 Every F is divided by a reference F₀ fixed at the opening, which leaves the step as it is: r = min(F/F₀, 16) + 10⁻¹⁰,
 h_k = (q/F₀) r^(q−1)‖g_k‖² + L r^q, all over F₀^q. Without it L·F^q outgrows the grid of the exact sum. For the same
-reason r^q stays within 2²⁰: above q = 5 the cap of F/F₀ is 2^(20/q).
+reason r^q stays within 2¹⁶: above q = 4 the cap of F/F₀ is 2^(16/q).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from umbel import rules
 from umbel.aggregation.strategy import Admission, Aggregate, Floats, RoundStart, Strategy, StrategyError, UpdateFacts
 
 CAP = 16.0
-LARGEST = 2.0**20  # of r^q
+LARGEST = 2.0**16  # of r^q
 FLOOR = 1e-10
 TRAINING_LOSS = "training_loss"
 
