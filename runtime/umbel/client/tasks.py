@@ -134,6 +134,7 @@ class Tasks:
             except TransportError as error:
                 if not error.retry:
                     raise
+                log.warning("round %d: %s; trying again", work.task.round, error)
             await asyncio.sleep(backoff.next())
 
     async def _tell(self, link: Link, work: Work) -> bool:
