@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from umbel import lifeline
 from umbel.job import FederatedJob
 from umbel.server import output
 from umbel.server.checkpoint import CheckpointInfo, CheckpointStore
-from umbel.wire.layout import Array, Layout
+from umbel.server.tensors import CODES
+from umbel.wire.layout import DTYPES, Array, Layout, matches
 
 INITIAL_SECONDS = 600
+READABLE = tuple(CODES[name] for name in DTYPES)  # safetensors' names of what a model may hold
 
 
 class BeginningError(Exception):
@@ -66,12 +68,21 @@ async def begin(job: FederatedJob, store: CheckpointStore, paths: list[str]) -> 
         )
     initial = job.spec.model.initial
     arrays, buffers = from_file(str(initial.uri)) if initial.from_ == "Checkpoint" else await from_app(job, paths)
-    down = Layout.of(arrays, buffers)
-    if local := list(job.spec.model.local_parameters):
-        down = down.without(local)
+    down = Layout.of(*shared(arrays, buffers, job.spec.model.local_parameters))
     model = down.empty()
     down.pack({t.name: arrays[t.name] for t in down.tensors}, model)
     return Beginning(store, down, down.upward(), model)
+
+
+def shared(
+    arrays: Mapping[str, Array], buffers: Iterable[str], local: Iterable[str]
+) -> tuple[dict[str, Array], list[str]]:
+    """Less what stays in the silos. Raises BeginningError when nothing is left."""
+    patterns = list(local)
+    left = {name: array for name, array in arrays.items() if not matches(name, patterns)}
+    if arrays and not left:
+        raise BeginningError("spec.model.localParameters matches every tensor; leave something to share")
+    return left, [name for name in buffers if name in left]
 
 
 def from_file(uri: str) -> tuple[dict[str, Array], list[str]]:
@@ -80,7 +91,9 @@ def from_file(uri: str) -> tuple[dict[str, Array], list[str]]:
     try:
         return read_safetensors(path)
     except SafetensorError as error:
-        raise BeginningError(f"spec.model.initial.uri: {uri} is not a safetensors file ({error})") from None
+        raise BeginningError(f"{output.INITIAL}: not a safetensors file ({error})") from None
+    except ValueError as error:
+        raise BeginningError(f"{output.INITIAL}: {error}") from None
     finally:
         shutil.rmtree(path.parent)
 
@@ -112,14 +125,41 @@ async def from_app(job: FederatedJob, paths: list[str]) -> tuple[dict[str, Array
                 child.kill()
                 await child.wait()
         if child.returncode != 0:
-            sys.stderr.buffer.write(stderr)  # the app's own words: no data has been near it
-            lines = stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise BeginningError(lines[-1].removeprefix("umbel: "))
+            raise BeginningError(_last_words(stderr.decode(errors="replace"), child.returncode))
         return read_safetensors(out)
 
 
+def _last_words(stderr: str, status: int | None) -> str:
+    """The fault in one line. What the child said before is the app's: no data has been near it."""
+    before, found, said = f"\n{stderr}".rpartition("\numbel: ")
+    print((before if found else said).removeprefix("\n"), end="", file=sys.stderr)
+    if not found:
+        return f"spec.app.client: the process that ran `initial` ended with status {status}"
+    line = " ".join(said.split())
+    return line if line.startswith("spec.") else f"spec.app.client: {line}"
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Array], list[str]]:
-    """(arrays, names of buffers) of a model file of ours."""
+    """(arrays, names of buffers). Raises SafetensorError, or ValueError for what cannot be a model."""
     with safe_open(str(path), framework="numpy") as file:
         metadata = file.metadata() or {}
-    return load_file(path), json.loads(metadata.get("buffers", "[]"))
+        names = list(file.keys())
+        for name in names:
+            if (code := file.get_slice(name).get_dtype()) not in READABLE:
+                raise ValueError(f"tensor {name!r} is {code}; convert it to F32, or to one of {', '.join(READABLE)}")
+    arrays = load_file(path)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"tensor {name!r} holds a value that is not finite; mend the file")
+    return arrays, _buffers(metadata.get("buffers", "[]"), names)
+
+
+def _buffers(text: str, names: list[str]) -> list[str]:
+    """Raises ValueError."""
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(name in names for name in listed):
+        raise ValueError("its metadata `buffers` is no JSON list of its tensors' names; mend or remove it")
+    return listed

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from umbel.server.checkpoint import CheckpointStore, Loaded
 from umbel.wire.layout import Layout
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from umbel.server.board import KEPT
 from umbel.server.checkpoint import CheckpointInfo
 

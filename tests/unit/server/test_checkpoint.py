@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+
 from umbel.server.checkpoint import CheckpointError
 
 from . import disk

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+
 from umbel.server import files
 
 from . import disk

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from umbel.server.lock import StateLock, StateLocked
 
 HOLDER = """

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from umbel.server import logs
 from umbel.server.logs import EVENTS, Log
 

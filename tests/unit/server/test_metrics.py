@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
 from umbel.aggregation import release
 from umbel.server.metric_names import LABELS, METRICS
 from umbel.server.metrics import LabelError, ServerMetrics

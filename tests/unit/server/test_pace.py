@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from umbel.server.pace import MIN_SECONDS, on_course
 
 NUMBERS = st.integers(0, 1000)

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from umbel.server.metric_names import STEPS
 from umbel.server.records import PHASES, RoundRecord
 

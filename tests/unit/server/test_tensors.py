@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file
+
 from umbel.server import tensors
 from umbel.wire.layout import DTYPES, Layout
 
