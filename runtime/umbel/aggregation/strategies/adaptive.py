@@ -6,9 +6,11 @@ m ← b1·m + (1 − b1)Δ; v by the rule; x += η·m/(√v + τ); v starts at �
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 
+from umbel.aggregation.accumulator import BLOCK
 from umbel.aggregation.strategies.stateful import Stateful
 from umbel.aggregation.strategy import Aggregate, Floats
 
@@ -16,12 +18,17 @@ from umbel.aggregation.strategy import Aggregate, Floats
 class Adaptive(Stateful):
     """Two float64 values of state per trained component."""
 
+    def __init__(self, parameters: Mapping[str, float], weighting: str = "Examples") -> None:
+        super().__init__(parameters, weighting)
+        self._square = np.empty(BLOCK)
+        self.scratch = np.empty(BLOCK)
+
     def initial(self) -> dict[str, float]:
         return {"first": 0.0, "second": self.parameters["tau"] ** 2}
 
     def step(self, aggregate: Aggregate, mean: Floats, where: slice) -> Floats:
         first, second = self.arrays["first"][where], self.arrays["second"][where]
-        square = mean * mean
+        square = np.multiply(mean, mean, out=self._square[: len(mean)])
         first *= self.parameters["beta1"]
         mean *= 1 - self.parameters["beta1"]
         first += mean
@@ -48,7 +55,8 @@ class FedYogi(Adaptive):
     """v ← v − (1 − b2)·Δ²·sign(v − Δ²)."""
 
     def second_moment(self, second: Floats, square: Floats) -> None:
-        sign = np.sign(second - square)
+        sign = np.subtract(second, square, out=self.scratch[: len(second)])
+        np.sign(sign, out=sign)
         square *= 1 - self.parameters["beta2"]
         square *= sign
         second -= square
