@@ -8,6 +8,7 @@ makes a TLS context, hence the assignment before the import.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
 
@@ -50,10 +51,13 @@ def channel_credentials(files: Credentials) -> grpc.ChannelCredentials:
     )
 
 
-def silo_of(names: list[bytes], trust_domain: str) -> str | None:
+def silo_of(names: Sequence[bytes], uris: Sequence[bytes], trust_domain: str) -> str | None:
     """The silo that a peer's certificate names; None unless it has exactly one subject alternative name, a URI
-    ``spiffe://<trust-domain>/silo/<name>``."""
-    if len(names) != 1:
+    ``spiffe://<trust-domain>/silo/<name>``.
+
+    ``names`` are those of every sort without saying which: a DNS name may read like a URI, so ``uris`` has to agree.
+    """
+    if len(names) != 1 or list(uris) != list(names):
         return None
     prefix = f"{SPIFFE}{trust_domain}/silo/"
     try:

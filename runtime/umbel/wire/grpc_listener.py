@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError
 
 from umbel.wire import frames, grpc_credentials
 from umbel.wire import umbel_pb2 as pb
@@ -14,6 +16,7 @@ from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 
 SERVICE = "umbel.v1.Federation"
+Received = TypeVar("Received", pb.ClientMessage, pb.GetModelRequest, pb.Evaluation)
 Context = Any  # grpc.aio.ServicerContext: grpcio ships no types
 
 
@@ -74,20 +77,21 @@ class GrpcListener:
             SERVICE,
             {
                 "Session": grpc.stream_stream_rpc_method_handler(
-                    self._session, pb.ClientMessage.FromString, pb.ServerMessage.SerializeToString
+                    self._session, _reader(pb.ClientMessage), pb.ServerMessage.SerializeToString
                 ),
-                "GetModel": grpc.unary_stream_rpc_method_handler(self._get_model, pb.GetModelRequest.FromString),
+                "GetModel": grpc.unary_stream_rpc_method_handler(self._get_model, _reader(pb.GetModelRequest)),
                 "PutUpdate": grpc.stream_unary_rpc_method_handler(self._put_update, None, pb.Ack.SerializeToString),
                 "PutEvaluation": grpc.unary_unary_rpc_method_handler(
-                    self._put_evaluation, pb.Evaluation.FromString, pb.Ack.SerializeToString
+                    self._put_evaluation, _reader(pb.Evaluation), pb.Ack.SerializeToString
                 ),
             },
         )
 
     def identify(self, context: Context) -> str | None:
         """The silo of the caller's certificate; None for anything but one name of the trust domain."""
-        names = list(context.auth_context().get("x509_subject_alternative_name", []))
-        return grpc_credentials.silo_of(names, self._limits.trust_domain)
+        peer = context.auth_context()
+        names, uris = peer.get("x509_subject_alternative_name", ()), peer.get("peer_uri", ())
+        return grpc_credentials.silo_of(list(names), list(uris), self._limits.trust_domain)
 
     async def _caller(self, context: Context) -> str:
         silo = self.identify(context)
@@ -139,6 +143,19 @@ class GrpcListener:
         except Refusal as refusal:
             await context.abort(grpc.StatusCode[refusal.code], str(refusal))
             raise
+
+
+def _reader(kind: type[Received]) -> Callable[[bytes], Received]:
+    """Parses a control message. Bytes that are none give an empty one, which the service answers as a message out of
+    turn or of another job; what grpcio does with an exception here, it does not answer at all."""
+
+    def read(data: bytes) -> Received:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return kind()
+
+    return read
 
 
 async def _contents(inbound: AsyncIterator[bytes]) -> AsyncIterator[Bytes | pb.Commit]:
