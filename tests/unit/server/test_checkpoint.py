@@ -258,6 +258,24 @@ def test_a_crash_while_a_round_is_saved_again_loses_nothing(tmp_path: Path, monk
     assert n > 4
 
 
+def test_a_crash_while_the_only_checkpoint_is_saved_again_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in itertools.count(1):
+        directory, left = tmp_path / f"{n}", tmp_path / f"{n}-left"
+        store = disk.store(directory)
+        disk.save(store, 1)
+        with disk.failing(monkeypatch, n, disk.copying(directory, left)) as counted:
+            disk.save(store, 1)
+        if not counted.failed:
+            break
+        loaded = disk.load(left)
+        assert loaded.info.round == 1, f"operation {n}"
+        assert disk.agrees(loaded)
+        assert names(left) == ["checkpoint-000001"]
+    assert n > 4
+
+
 # ---- a spoiled disk
 
 
@@ -352,7 +370,8 @@ def test_an_older_server_cannot_write_once_a_later_one_has(tmp_path: Path) -> No
     later = disk.store(tmp_path, epoch=2)
     assert later.load() is not None
     disk.save(later, 2)
-    for write in (lambda: disk.save(older, 3), lambda: older.update_state({})):
+    writes: list[Callable[[], None]] = [lambda: disk.save(older, 3), lambda: older.update_state({})]
+    for write in writes:
         with pytest.raises(CheckpointError) as raised:
             write()
         assert raised.value.reason == "fenced"

@@ -15,6 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
 from umbel.server import endpoints
 from umbel.server.endpoints import Endpoint
 from umbel.wire import pki
@@ -218,6 +219,16 @@ async def test_every_request_proves_its_identity_anew(admin: Admin) -> None:
     ):
         assert response.headers["Connection"] == "close"
         assert response.headers["Server"] == "umbel"
+
+
+async def test_no_session_can_be_resumed_past_the_look_at_the_certificate(admin: Admin) -> None:
+    host, port = admin.endpoint.address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=admin.caller(OPERATOR), server_hostname=NAME)
+    writer.write(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    assert writer.get_extra_info("ssl_object").session.has_ticket is False
+    writer.close()
+    await writer.wait_closed()
 
 
 # ---- what the operator asks for

@@ -91,13 +91,17 @@ def test_whatever_is_cut_off_the_end_comes_back_once(tmp_path: Path, written: in
     assert [round for round, _ in rounds(path)] == expected
 
 
-@pytest.mark.parametrize("torn", [b'{"round": 2, "att', b"\x00\x00\x00\n", b"7\n", b"{}\n", b'"text"', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "torn", [b'{"round": 2, "att', b"\x00\x00\x00\n", b"7\n", b"{}\n", b'"text"', b"\xff\xfe\n", b"\0" * 5000]
+)
 def test_a_torn_end_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "history.jsonl"
     History(path).append(record(1))
     with path.open("ab") as file:
         file.write(torn)
-    History(path, [record(1)]).append(record(2))
+    history = History(path, [record(1)])
+    assert rounds(path) == [(1, 1)]
+    history.append(record(2))
     assert rounds(path) == [(1, 1), (2, 1)]
 
 

@@ -13,6 +13,7 @@ import boto3
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
+
 from umbel.server import files, output, tensors
 from umbel.server.output import OutputError
 

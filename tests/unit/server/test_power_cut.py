@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from umbel.server.history import History
 from umbel.server.lock import StateLock
 
