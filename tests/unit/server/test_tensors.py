@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_a_model_larger_than_a_block_is_written_whole(tmp_path: Path) -> None:
 
 
 def test_arrays_of_a_strategy_come_back(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "scalar": np.float64(3.5),
         "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "sliced": np.arange(10)[::3],
