@@ -30,9 +30,11 @@ class Cohort:
         self.accepted: dict[str, Flat] = {}
         self.baseline: dict[str, float] = {}
         self.settled = True
+        self._opened: list[pb.Task] = []
 
-    async def begin(self, after: int = 0) -> None:
-        tasks = await asyncio.gather(*(m.task(after=after) for m in self.members.values()))
+    async def begin(self) -> None:
+        """Take up the round that is open."""
+        tasks = self._opened or await asyncio.gather(*(m.task() for m in self.members.values()))
         assert len({(t.epoch, t.round, t.attempt) for t in tasks}) == 1
         self.task, self.settled = tasks[0], False
         self.accepted = {}
@@ -67,8 +69,8 @@ class Cohort:
         round = self.task.round
         for silo in silos:
             await self.send(silo)
-        tasks = await asyncio.gather(*(m.task(after=round) for m in self.members.values()))
-        assert {t.round for t in tasks} == {round + 1}
+        self._opened = await asyncio.gather(*(m.task(after=round) for m in self.members.values()))
+        assert {t.round for t in self._opened} == {round + 1}
         after = await self.mallory.model(round)
         counted = [(flat, self.members[silo].examples) for silo, flat in self.accepted.items()]
         assert_is_the_mean(self.mallory.down, self.mallory.up, self.before, after, counted)

@@ -21,13 +21,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
+
 from umbel.wire import pki
 from umbel.wire.transport import Credentials
 
 JOB, NAMESPACE, UID = "tiny", "default", "uid-of-tiny"
 SERVER_NAME = pki.server_name(JOB, NAMESPACE)
 APP = Path(__file__).parent / "app"
-PATIENCE = 8.0  # seconds until a condition that ought to come true is given up
+PATIENCE = 25.0  # seconds until a condition that ought to come true is given up
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from umbel.wire.layout import Layout
 
 from .speaking import Flat

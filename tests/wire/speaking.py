@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
 from umbel.wire import frames, grpc_credentials
 from umbel.wire import umbel_pb2 as pb
 from umbel.wire.layout import Layout

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
+
 from umbel.wire import umbel_pb2 as pb
 
 from .cohort import SILOS, gathered
@@ -33,6 +34,7 @@ async def test_a_job_from_hello_to_stored(tmp_path: Path) -> None:
                 await cohort.send(member.silo)
             evaluations = await asyncio.gather(*(m.task(pb.EVALUATE) for m in members))
             assert {(t.round, t.attempt, t.model_version) for t in evaluations} == {(1, cohort.task.attempt, 1)}
+            cohort.settled = True
             model = await first.model(1)
             counted = [(update, cohort.members[silo].examples) for silo, update in cohort.accepted.items()]
             assert_is_the_mean(first.down, first.up, cohort.before, model, counted)

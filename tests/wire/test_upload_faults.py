@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from umbel.wire import frames
 from umbel.wire import umbel_pb2 as pb
 

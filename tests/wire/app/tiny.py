@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 import umbel
 from umbel.wire.layout import Array
 
