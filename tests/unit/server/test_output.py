@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped]
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
@@ -84,7 +84,7 @@ def test_the_local_copy_is_on_disk_before_it_has_its_name(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    real = {"fsync": os.fsync, "replace": os.replace, "sync_directory": files.sync_directory}
+    real: dict[str, Any] = {"fsync": os.fsync, "replace": os.replace, "sync_directory": files.sync_directory}
 
     def noting(name: str) -> Any:
         def call(*arguments: Any) -> Any:
