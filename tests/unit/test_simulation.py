@@ -80,7 +80,8 @@ def fold_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(self: Sums, *arguments: Any) -> None:
         fold(self, *arguments)
         if arguments[0].silo == "s1":
-            fold(self, *arguments)
+            # Past the aggregation's own guard, which knows that the weights exceed the cohort's.
+            self._aggregation._accumulator.fold(arguments[2], arguments[0].examples, 1.0)
 
     monkeypatch.setattr(Sums, "fold", twice)
 
