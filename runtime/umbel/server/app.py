@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -47,7 +48,7 @@ from umbel.wire import registry
 from umbel.wire.layout import LayoutError
 from umbel.wire.transport import Credentials, Limits, Listener, TransportError
 
-COMPLETE, FAILED, MISCONFIGURED, STOPPED = 0, 1, 2, 75
+COMPLETE, FAILED, MISCONFIGURED, FAULT, STOPPED = 0, 1, 2, 70, 75
 USER_ERRORS = (
     JobError,
     StrategyError,
@@ -196,7 +197,7 @@ class Server:
         """Raises what `run` turns into one line."""
         log = Log()
         log("starting", job=job.metadata.name, namespace=job.metadata.namespace, epoch=epoch, version=_version())
-        store = CheckpointStore(options.state / "checkpoints", options.uid)
+        store = CheckpointStore(options.state / "checkpoints", options.uid, epoch)
         start = await beginning.begin(job, store, list(options.paths))
         if start.info is not None:
             log("resumed", round=start.round, skipped_checkpoints=len(start.skipped))
