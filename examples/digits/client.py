@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import umbel
 from data import CLASSES, part
+
+import umbel
 
 
 class Digits(umbel.Client):

@@ -1,10 +1,11 @@
 """A small convolutional network on MNIST."""
 
 import torch
-import umbel
 from data import part
 from torch import nn
 from torch.nn.functional import cross_entropy
+
+import umbel
 
 torch.set_num_threads(1)  # a process per silo shares the cores: more threads would wait for one another
 

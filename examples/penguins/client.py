@@ -8,6 +8,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+
 import umbel
 
 SPECIES = ["Adelie", "Chinstrap", "Gentoo"]

@@ -8,10 +8,11 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
-import umbel
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
+
+import umbel
 
 torch.set_num_threads(1)  # a process per silo shares the cores: more threads would wait for one another
 

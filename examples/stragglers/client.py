@@ -7,8 +7,9 @@ the server scales it up to the whole plan (spec.rounds.partialUpdates) and the r
 import time
 
 import numpy as np
-import umbel
 from sklearn.datasets import load_digits
+
+import umbel
 
 BATCH = 8
 

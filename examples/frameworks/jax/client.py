@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import umbel
 from sklearn.datasets import load_digits
+
+import umbel
 
 
 def initial(key):

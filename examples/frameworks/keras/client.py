@@ -6,8 +6,9 @@ os.environ.setdefault("KERAS_BACKEND", "jax")  # or torch
 
 import keras
 import numpy as np
-import umbel
 from sklearn.datasets import load_digits
+
+import umbel
 
 
 def network():

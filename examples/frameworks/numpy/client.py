@@ -1,8 +1,9 @@
 """Softmax regression in NumPy learns scikit-learn's handwritten digits."""
 
 import numpy as np
-import umbel
 from sklearn.datasets import load_digits
+
+import umbel
 
 
 def initial():
@@ -14,9 +15,9 @@ def log_softmax(scores):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def load(part=slice(None), size=16):
-    """(training batches, held-out batches): every fifth example is held out."""
-    images, labels = (array[part] for array in load_digits(return_X_y=True))
+def load(k=1, n=1, size=16):
+    """(training batches, held-out batches) of the k-th of n parts: every fifth example is held out."""
+    images, labels = (array[k - 1 :: n] for array in load_digits(return_X_y=True))
     images, held = images / 16, np.arange(len(labels)) % 5 == 0
     x, y = images[~held], labels[~held]
     train = [(x[i : i + size], y[i : i + size]) for i in range(0, len(y), size)]
@@ -42,8 +43,7 @@ def evaluate(parameters, batches):
 
 
 def examples(ctx):
-    _, k, _, n = ctx.dataset.name.split("-")
-    return load(slice(int(k) - 1, None, int(n)))
+    return load(*map(int, ctx.dataset.name.split("-")[1::2]))
 
 
 class Digits(umbel.Client):

@@ -1,10 +1,11 @@
 """train.py, federated: a linear model learns the handwritten digits."""
 
 import numpy as np
-import umbel
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
+
+import umbel
 
 CLASSES = np.arange(10)
 

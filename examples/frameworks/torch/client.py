@@ -1,9 +1,10 @@
 """train.py, federated: a small network learns scikit-learn's handwritten digits."""
 
 import torch
-import umbel
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, TensorDataset
+
+import umbel
 
 
 def network():

@@ -67,9 +67,10 @@ class Member:
         Raises Refused, AppError, and TransportError or LayoutError for what no retry can mend.
         """
         try:
-            while (outcome := await self._try()) is None:
+            while True:
+                if (outcome := await self._try()) is not None:
+                    return outcome
                 await asyncio.sleep(self._backoff.next())
-            return outcome
         finally:
             if self._tasks is not None:
                 self._tasks.drop()

@@ -105,7 +105,7 @@ class FakeServer:
 class FakeSession:
     def __init__(self, server: FakeServer) -> None:
         self._server = server
-        self._to_client: asyncio.Queue[pb.ServerMessage | None | TransportError] = asyncio.Queue()
+        self._to_client: asyncio.Queue[pb.ServerMessage | TransportError | None] = asyncio.Queue()
         self._from_client: asyncio.Queue[pb.ClientMessage] = asyncio.Queue()
         self.declared = 0
         self.broken = False

@@ -112,7 +112,7 @@ def test_nothing_left_to_share_is_a_fault(folder):
 )
 def test_a_client_that_cannot_be_had_is_one_clear_line(folder, monkeypatch, reference, fault):
     monkeypatch.syspath_prepend(str(folder))
-    with pytest.raises(LoadError, match="spec.app.client") as caught:
+    with pytest.raises(LoadError, match=r"^spec\.app\.client: ") as caught:
         load(reference)
     assert fault in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -23,8 +23,9 @@ def federate(
 
     ``initial(key)`` makes the parameters, any pytree of arrays, from a random key. ``train(parameters, batches)``
     trains for one epoch and returns the new parameters, or (parameters, loss or metrics); it is called
-    ``config.epochs`` times a round (default 1) with batches that end at WrapUp. ``evaluate(parameters, batches)`` returns metrics.
-    ``examples(ctx)`` returns (train_batches, test_batches). Tensors are named by their path in the tree: ``dense.0.w``.
+    ``config.epochs`` times a round (default 1) with batches that end at WrapUp. ``evaluate(parameters, batches)``
+    returns metrics. ``examples(ctx)`` returns (train_batches, test_batches). Tensors are named by their path in the
+    tree: ``dense.0.w``.
     """
     return JaxClient(initial, train, evaluate, examples)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from umbel.client.adapters.common import Adapter, ExamplesOf, Loader, as_metrics, build, epochs, refuse_proximal
@@ -46,7 +47,7 @@ class KerasClient(Adapter):
     def initial(self, ctx: Context) -> dict[str, Any]:
         model, _ = self._model(ctx)
         trained = {id(v) for v in model.trainable_weights}
-        arrays = {name: (np.array(v), id(v) in trained) for name, v in _weights(model).items()}
+        arrays = {name: (_value(v), id(v) in trained) for name, v in _weights(model).items()}
         return {name: array if is_trained else Buffer(array) for name, (array, is_trained) in arrays.items()}
 
     def fit(self, parameters: dict[str, Any], ctx: Context) -> Update:
@@ -56,7 +57,7 @@ class KerasClient(Adapter):
         metrics: dict[str, float] = {}
         for epoch in ctx.epochs(self._examples.train(ctx), epochs(ctx)):
             metrics = as_metrics(self._train(model, epoch))
-        return Update({name: np.array(v) for name, v in _weights(model).items()}, metrics)
+        return Update({name: _value(v) for name, v in _weights(model).items()}, metrics)
 
     def _measure(self, parameters: Mapping[str, Any], batches: Loader, ctx: Context) -> Mapping[str, float]:
         return self._evaluate(self._loaded(parameters, ctx), batches)
@@ -70,7 +71,7 @@ class KerasClient(Adapter):
             optimizer = getattr(model, "optimizer", None)
             if optimizer is not None:
                 optimizer.build(model.trainable_variables)
-            self._built = model, [np.array(v) for v in getattr(optimizer, "variables", ())]
+            self._built = model, [_value(v) for v in getattr(optimizer, "variables", ())]
         return self._built
 
     def _reset(self, ctx: Context) -> None:
@@ -88,6 +89,11 @@ class KerasClient(Adapter):
         for name, variable in _weights(model).items():
             variable.assign(parameters[name])
         return model
+
+
+def _value(variable: Any) -> Any:
+    """A copy: on some backends the array would be the variable's own memory."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _weights(model: Any) -> dict[str, Any]:

@@ -24,16 +24,17 @@ def federate(
     *,
     features: int,
     classes: Sequence[Any] | None,
+    dtype: Any = np.float64,
 ) -> Client:
     """A client from a training script.
 
-    ``model``: an unfitted estimator or a factory of one. ``features`` and ``classes`` (None for a regressor) fix the
-    model's shape before any data is seen; a silo may lack a class. ``train(model, batches)`` calls `partial_fit` for
-    each batch of one epoch and may return its loss or metrics; it is called ``config.epochs`` times a round (default 1)
-    with batches that end at WrapUp. ``evaluate(model, batches)`` returns metrics. ``examples(ctx)`` returns
-    (train_batches, test_batches). Each round starts with a fresh optimiser.
+    ``model``: an unfitted estimator or a factory of one. ``features``, ``classes`` (None for a regressor) and ``dtype``
+    of the inputs fix the model's shape before any data is seen; a silo may lack a class. ``train(model, batches)``
+    calls `partial_fit` for each batch of one epoch and may return its loss or metrics; it is called ``config.epochs``
+    times a round (default 1) with batches that end at WrapUp. ``evaluate(model, batches)`` returns metrics.
+    ``examples(ctx)`` returns (train_batches, test_batches). Each round starts with a fresh optimiser.
     """
-    return SklearnClient(model, train, evaluate, examples, features, classes)
+    return SklearnClient(model, train, evaluate, examples, features, classes, dtype)
 
 
 class SklearnClient(Adapter):
@@ -45,12 +46,14 @@ class SklearnClient(Adapter):
         examples: ExamplesOf,
         features: int,
         classes: Sequence[Any] | None,
+        dtype: Any,
     ) -> None:
         super().__init__(examples)
         self._source = model
         self._train = train
         self._evaluate = evaluate
         self._features = features
+        self._dtype = dtype
         self._classes = None if classes is None else np.asarray(classes)
 
     def initial(self, ctx: Context) -> dict[str, Any]:
@@ -73,9 +76,10 @@ class SklearnClient(Adapter):
         """A fresh estimator whose arrays exist: they do only after a first `partial_fit`."""
         model = clone(self._source) if hasattr(self._source, "get_params") else build(self._source, ctx)
         if self._classes is None:
-            model.partial_fit(np.zeros((1, self._features)), np.zeros(1))
+            model.partial_fit(np.zeros((1, self._features), self._dtype), np.zeros(1))
         else:
-            model.partial_fit(np.zeros((len(self._classes), self._features)), self._classes, classes=self._classes)
+            inputs = np.zeros((len(self._classes), self._features), self._dtype)
+            model.partial_fit(inputs, self._classes, classes=self._classes)
         vars(model).pop("_optimizer", None)  # of a perceptron: it has seen the zeros
         return model
 
