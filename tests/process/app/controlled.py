@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 import umbel
 from umbel.wire.layout import Array
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from umbel.cli.running import port as ports
 from umbel.cli.running import processes
 from umbel.cli.running.identities import Identities
 from umbel.cli.running.processes import Commands
@@ -71,6 +72,10 @@ class Supervisor:
 
     async def run(self) -> Result:
         """Until the job ended or a signal came; nothing that was started is alive afterwards."""
+        with ports.reserved(self._port) as self._port:
+            return await self._watch()
+
+    async def _watch(self) -> Result:
         loop = asyncio.get_running_loop()
         # What a shell had ignored (nohup, a script's background job) stays ignored.
         heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,0 +1,131 @@
+"""`umbel` with faults that strike at a chosen point; the product itself knows nothing of them.
+
+``launcher.py run JOB …`` is `umbel run JOB …`, and starts server and clients under this launcher too. Environment:
+
+UMBEL_TEST_KILL   ``point:n …``: the server kills itself when it comes to that point of round n, once for each entry.
+                  Points: `POINTS`.
+UMBEL_TEST_PAUSE  seconds before a dead process is started again, and at most before a lost server is dialled again.
+UMBEL_TEST_FSIZE  bytes: no file of the server may grow beyond. It is in force while the file ``full`` is in the
+                  control folder.
+
+Each start of a server leaves a copy of the history it found as ``history-<n>.jsonl`` in the control folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONTROL = Path(os.environ["UMBEL_TEST_CONTROL"])
+# point -> (module, class, method, before or after the call): the round is the number of the first argument.
+POINTS = {
+    "before-checkpoint": ("checkpoint", "CheckpointStore", "save", "before"),
+    "after-checkpoint": ("checkpoint", "CheckpointStore", "save", "after"),
+    "before-evaluated": ("closing", "Closing", "close_evaluation", "before"),
+    "before-recorded": ("closing", "Closing", "release", "before"),
+    "before-published": ("board", "Board", "publish", "before"),
+    "after-published": ("board", "Board", "publish", "after"),
+}
+
+
+def main() -> None:
+    command = sys.argv[1]
+    if command == "run":
+        launch_children()
+    elif command == "server":
+        keep_history(Path(sys.argv[sys.argv.index("--state") + 1]) / "history.jsonl")
+        for entry in os.environ.get("UMBEL_TEST_KILL", "").split():
+            point, _, round = entry.partition(":")
+            arm(point, int(round))
+        if limit := os.environ.get("UMBEL_TEST_FSIZE"):
+            fill_disk(int(limit))
+    elif command == "client":
+        dial_soon()
+    from umbel.cli.main import main as umbel
+
+    umbel(sys.argv[1:])
+
+
+def launch_children() -> None:
+    """Whatever `umbel run` starts as ``-m umbel`` is started as this file, with its pauses as the test wants them."""
+    from umbel.cli.running import restarts
+
+    if pause := os.environ.get("UMBEL_TEST_PAUSE"):
+        restarts.PAUSES = (float(pause),) * len(restarts.PAUSES)  # type: ignore[misc]
+    start = asyncio.create_subprocess_exec
+
+    @functools.wraps(start)
+    async def start_here(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        if command[1:3] == ("-m", "umbel"):
+            command = (command[0], __file__, *command[3:])
+        return await start(*command, **options)
+
+    asyncio.create_subprocess_exec = start_here
+
+
+def dial_soon() -> None:
+    from umbel.client.backoff import Backoff
+    from umbel.client.session import Pace
+
+    if pause := os.environ.get("UMBEL_TEST_PAUSE"):
+        Pace.backoff = lambda _: Backoff(float(pause), float(pause))  # type: ignore[method-assign]
+
+
+def keep_history(path: Path) -> None:
+    if path.exists():
+        starts = len(list(CONTROL.glob("history-*.jsonl")))
+        shutil.copyfile(path, CONTROL / f"history-{starts + 1}.jsonl")
+
+
+def arm(point: str, round: int) -> None:
+    """Have this process die at ``point`` of ``round`` unless an earlier one has."""
+    module, owner, method, when = POINTS[point]
+    found = getattr(__import__(f"umbel.server.{module}", fromlist=[owner]), owner)
+    original = getattr(found, method)
+
+    def strike(arguments: tuple[Any, ...]) -> None:
+        first = arguments[0]
+        mark = CONTROL / f"killed-{point}-{round}"
+        if (first if isinstance(first, int) else first.round) == round and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(found, method, around(original, strike, when))
+
+
+def around(original: Callable[..., Any], strike: Callable[[tuple[Any, ...]], None], when: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def wrapped(self: Any, *arguments: Any) -> Any:
+        if when == "before":
+            strike(arguments)
+        result = original(self, *arguments)
+        if when == "after":
+            strike(arguments)
+        return result
+
+    return wrapped
+
+
+def fill_disk(limit: int) -> None:
+    """Before each checkpoint: no room if the test says so. The signal that goes with it is Python's to ignore."""
+    from umbel.server.checkpoint import CheckpointStore
+
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def squeeze(_: tuple[Any, ...]) -> None:
+        full = (CONTROL / "full").exists()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit if full else hard, hard))
+
+    CheckpointStore.save = around(CheckpointStore.save, squeeze, "before")  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
