@@ -104,6 +104,7 @@ def test_scalars_of_an_earlier_attempt_are_gone() -> None:
     used.open([Sent({"w": np.ones(1)})])
     used.fold(Sent({"w": np.ones(1)}, loss=9.0))
     used.aggregation.discard()
+    assert not used.aggregation._sums
     for server in (used, fresh):
         server.round([Sent({"w": np.ones(1)}, loss=2.0)])
     assert used.model.tobytes() == fresh.model.tobytes()
