@@ -71,7 +71,13 @@ BUILT_IN: Mapping[str, Rule] = MappingProxyType(
         "FedAdam": Rule(_ADAPTIVE),
         "FedProx": Rule({**_SERVER, "mu": Parameter(0.01, 0, 1000)}),
         "FedNova": Rule(
-            {**_SERVER, "momentum": _decay(0.0), "mu": Parameter(0.0, 0, 1000), "cap": Parameter(4.0, 1, 100)},
+            {
+                **_SERVER,
+                "momentum": _decay(0.0),
+                "mu": Parameter(0.0, 0, 1000),
+                "clientLearningRate": Parameter(0.0, 0, 1000),  # only a proximal term needs it
+                "cap": Parameter(4.0, 1, 100),
+            },
             {"rounds.partialUpdates": "AsIs"},
         ),
         "q-FedAvg": Rule(

@@ -155,7 +155,7 @@ class TestStrategies:
             "FedYogi": {"serverLearningRate": 0.1, "beta1": 0.9, "beta2": 0.99, "tau": 0.001},
             "FedAdam": {"serverLearningRate": 0.1, "beta1": 0.9, "beta2": 0.99, "tau": 0.001},
             "FedProx": {"serverLearningRate": 1, "mu": 0.01},
-            "FedNova": {"serverLearningRate": 1, "momentum": 0, "mu": 0, "cap": 4},
+            "FedNova": {"serverLearningRate": 1, "momentum": 0, "mu": 0, "clientLearningRate": 0, "cap": 4},
             "q-FedAvg": {"serverLearningRate": 1, "q": 1, "clientLearningRate": 0.1},
         }
 

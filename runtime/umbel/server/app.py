@@ -94,19 +94,13 @@ def run(options: Options) -> int:
     sys.path[:0] = options.paths
     try:
         return asyncio.run(_run(options))
-    except (
-        JobError,
-        StrategyError,
-        BeginningError,
-        LayoutError,
-        StateLocked,
-        CheckpointError,
-        output.OutputError,
-    ) as e:
-        print(f"umbel: {e}", file=sys.stderr)
-    except OSError as error:
+    except USER_ERRORS as error:
         print(f"umbel: {error}", file=sys.stderr)
-    return MISCONFIGURED
+        return MISCONFIGURED
+    except Exception:
+        # A fault of ours: class and place through the closed log schema, since its text may hold anything.
+        logging.getLogger("umbel").exception("fault")
+        return FAULT
 
 
 async def _run(options: Options) -> int:
@@ -130,7 +124,8 @@ class Server:
         state: dict[str, Any] = start.state
         board_state = state.get("board", {})
         spec = job.spec
-        strategy = create(spec.strategy.name, spec.strategy.parameters, str(spec.strategy.weighting))
+        forced = {"partialUpdates": str(spec.rounds.partial_updates), "selection": str(spec.rounds.selection)}
+        strategy = create(spec.strategy.name, spec.strategy.parameters, str(spec.strategy.weighting), rounds=forced)
         strategy.restore(start.strategy_state)
         ranges = {m.name: (m.min, m.max) for m in spec.metrics}
         releaser = Releaser(ranges, Floors(spec.privacy.min_cohort, spec.privacy.min_examples))
@@ -271,6 +266,9 @@ class Server:
             if self._conductor.view().phase in ("Gathering", "Suspended", "Complete", "Failed"):
                 self._board.flush(self._uploads.bytes_held)
 
+    def _exposition(self) -> bytes:
+        return self._board.exposition(self._conductor.view(), self._sessions.earliest_expiry())
+
     def _stop(self, number: int, stopping: asyncio.Event) -> None:
         self._log("stopping", signal=signal.Signals(number).name)
         stopping.set()
@@ -284,7 +282,7 @@ class Server:
         )
         control = OperatorControl(conductor, self._board, self._log)
         transport = registry.transport_for(options.listen)
-        plain = await endpoints.serve_plain(options.http, lambda: self._board.exposition(conductor.view()))
+        plain = await endpoints.serve_plain(options.http, self._exposition)
         admin = await endpoints.serve_admin(
             options.admin, options.credentials, control, operator=options.operator, observer=options.observer
         )

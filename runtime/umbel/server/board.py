@@ -166,8 +166,10 @@ class Board:
             "bytes": self._shown.bytes,
         }
 
-    def exposition(self, view: View) -> bytes:
-        """The text of ``/metrics``."""
+    def exposition(self, view: View, earliest_expiry: float | None = None) -> bytes:
+        """The text of ``/metrics``. ``earliest_expiry``: of the connected silos' certificates, Unix time."""
+        if earliest_expiry is not None:
+            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", earliest_expiry)
         for phase in PHASES:
             self._metrics.set("fl_job_status_phase", float(phase == view.phase), phase=phase)
         self._metrics.set("fl_job_round", self._model.get("round", 0))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from umbel.aggregation.release import Releaser
 from umbel.aggregation.round import Outcome, RoundAggregation
-from umbel.aggregation.strategy import RoundStart, Strategy, StrategyError, UpdateFacts
+from umbel.aggregation.strategy import RoundStart, Strategy, UpdateFacts
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.server.board import Board
@@ -92,11 +92,8 @@ class Closing:
 
     def refusal(self, event: ev.UpdateArrived) -> str | None:
         """Asked before the engine hears of an update: what it has accepted is always folded."""
-        try:
-            self.strategy.admit(_facts(self._cohort.get(event.silo, 1), event))
-        except StrategyError:
-            return "MISSING_SCALAR"
-        return None
+        facts = _facts(self._cohort.get(event.silo, 1), event)
+        return "MISSING_SCALAR" if self._aggregation.refusal(facts) else None
 
     def discard(self) -> None:
         """An attempt is abandoned: what it has summed up may be one silo's update, and goes at once."""

@@ -60,6 +60,9 @@ class FederationService:
         self._down, self._up = layouts
         self._clock = clock
 
+    def certificate_seen(self, silo: str, expires: float) -> None:
+        self._sessions.certificate_seen(silo, expires)
+
     def turned_away(self) -> None:
         self._traffic.joins["unidentified"] += 1
 

@@ -39,12 +39,21 @@ class Sessions:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, Channel] = {}
+        self._expiries: dict[str, float] = {}  # of the certificate that a silo showed last, Unix time
         self.changed = asyncio.Event()
 
     def open(self, silo: str) -> Channel:
         channel = Channel(silo, next(self._numbers))
         self._open[channel.number] = channel
         return channel
+
+    def certificate_seen(self, silo: str, expires: float) -> None:
+        self._expiries[silo] = expires
+
+    def earliest_expiry(self) -> float | None:
+        """Of the connected silos' certificates; None while nobody is connected."""
+        connected = {channel.silo for channel in self._open.values()}
+        return min((end for silo, end in self._expiries.items() if silo in connected), default=None)
 
     def close(self, channel: Channel) -> None:
         self._open.pop(channel.number, None)

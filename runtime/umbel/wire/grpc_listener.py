@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from umbel.wire import frames, grpc_credentials
+from umbel.wire import frames, grpc_credentials, pki
 from umbel.wire import umbel_pb2 as pb
 from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
 
@@ -105,6 +105,8 @@ class GrpcListener:
         self, inbound: AsyncIterator[pb.ClientMessage], context: Context
     ) -> AsyncIterator[pb.ServerMessage]:
         silo = await self._caller(context)
+        for pem in context.auth_context().get("x509_pem_cert", []):
+            self._service.certificate_seen(silo, pki.expiry(pem))
         async with aclosing(self._service.session(silo, inbound)) as outbound:
             async for message in outbound:
                 yield message

@@ -51,7 +51,12 @@ def server_name(job: str, namespace: str) -> str:
 
 def expires_at(path: Path) -> float:
     """When the first certificate of a PEM file ends, in seconds since the epoch. Raises OSError, ValueError."""
-    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+    return expiry(path.read_bytes())
+
+
+def expiry(pem: bytes) -> float:
+    """The same of PEM bytes. Raises ValueError."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
 
 
 def renew_at(path: Path) -> float:

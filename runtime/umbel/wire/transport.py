@@ -75,6 +75,10 @@ class Service(Protocol):
         """Raises Refusal."""
         ...
 
+    def certificate_seen(self, silo: str, expires: float) -> None:
+        """A session is about to open under a certificate that ends then (Unix time)."""
+        ...
+
     def turned_away(self) -> None:
         """Somebody without a proven silo identity knocked: count it."""
         ...

@@ -72,7 +72,7 @@ def fedyogi(x: Vector, rounds: Rounds, p: Parameters) -> Vector:
 def _length(steps: int, p: Parameters) -> float:
     """‖a‖₁, a written out: how much of gradient j is in the local change after all steps."""
     if p["mu"]:
-        return math.fsum((1 - p["mu"]) ** (steps - 1 - j) for j in range(steps))
+        return math.fsum((1 - p["mu"] * p["clientLearningRate"]) ** (steps - 1 - j) for j in range(steps))
     return math.fsum(math.fsum(p["momentum"] ** i for i in range(steps - j)) for j in range(steps))
 
 

@@ -1,8 +1,7 @@
 """FedNova (Wang 2020, arXiv 2007.07481): x += η τ_eff Σ p_k D_k/‖a_k‖₁ with τ_eff = Σ p_k ‖a_k‖₁.
 
-‖a‖₁ = τ for SGD, [τ − ρ(1−ρ^τ)/(1−ρ)]/(1−ρ) with momentum ρ, [1 − (1−μ)^τ]/μ with a proximal term, where the parameter
-``mu`` is the product of client learning rate and proximal weight. τ_eff is Σ p_k‖a_k‖₁ in every case; Σ p_k τ_k, found
-in published code for the proximal case, diverges.
+‖a‖₁ = τ for SGD, [τ − ρ(1−ρ^τ)/(1−ρ)]/(1−ρ) with momentum ρ, [1 − (1−lr·μ)^τ]/(lr·μ) with a proximal term. τ_eff is
+Σ p_k‖a_k‖₁ in every case; Σ p_k τ_k, found in published code for the proximal case, diverges.
 
 A silo that did very few steps is not blown up beyond ``cap``: its factor τ_eff/‖a_k‖₁ is bounded, with the τ_eff of the
 steps planned when the round opens, since a streaming sum cannot wait for the close. While no round has told what is
@@ -28,8 +27,10 @@ class FedNova(FedAvg):
         super().__init__(parameters, weighting)
         self._planned = 0.0
         where = "spec.strategy.parameters.mu"
-        if not 0 <= self.parameters["mu"] <= 1:
-            raise StrategyError(f"{where}: is not within 0…1; give client learning rate times proximal weight")
+        self._shrink = self.parameters["mu"] * self.parameters["clientLearningRate"]
+        if self.parameters["mu"] and not 0 < self._shrink <= 1:
+            remedy = "give the clients' learning rate as clientLearningRate, with mu × learning rate at most 1"
+            raise StrategyError(f"{where}: the proximal term needs the step size that it shrinks; {remedy}")
         if self.parameters["mu"] and self.parameters["momentum"]:
             raise StrategyError(f"{where}: cannot go with momentum under FedNova; leave one of them 0")
 
@@ -46,9 +47,9 @@ class FedNova(FedAvg):
 
     def length(self, steps: float) -> float:
         """‖a‖₁ of that many local steps; at least 1 for at least one step."""
-        rho, mu = self.parameters["momentum"], self.parameters["mu"]
-        if mu:
-            return float((1 - (1 - mu) ** steps) / mu)
+        rho, shrink = self.parameters["momentum"], self._shrink
+        if shrink:
+            return float((1 - (1 - shrink) ** steps) / shrink)
         return float((steps - rho * (1 - rho**steps) / (1 - rho)) / (1 - rho))
 
     def admit(self, facts: UpdateFacts) -> Admission:
