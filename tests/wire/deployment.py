@@ -28,7 +28,7 @@ from umbel.wire.transport import Credentials
 JOB, NAMESPACE, UID = "tiny", "default", "uid-of-tiny"
 SERVER_NAME = pki.server_name(JOB, NAMESPACE)
 APP = Path(__file__).parent / "app"
-PATIENCE = 25.0  # seconds until a condition that ought to come true is given up
+PATIENCE = 60.0  # seconds until a condition that ought to come true is given up
 
 T = TypeVar("T")
 

@@ -155,6 +155,15 @@ class Member:
         """A PutUpdate call to be written to frame by frame."""
         return self.channel.stream_unary("/umbel.v1.Federation/PutUpdate")(timeout=PATIENCE, **more)
 
+    async def begin_upload(self, task: pb.Task, sent: Iterable[bytes]) -> Any:
+        """An upload that goes on: returns the call once the server has had these frames."""
+        call = self.upload()
+        for frame in sent:
+            await call.write(frame)
+        # Frames of one connection arrive in order: what is answered now came after them.
+        assert (await self.evaluate(task, 0, {})).reason == pb.BAD_EXAMPLES
+        return call
+
     async def put(self, sent: Iterable[bytes], **more: Any) -> pb.Ack:
         """Send these frames and end the stream. Raises grpc.aio.AioRpcError."""
 
