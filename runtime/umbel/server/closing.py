@@ -126,6 +126,10 @@ class Closing:
         """Aggregate, apply the floors, checkpoint, and serve the new model."""
         outcome = await self._in_thread(self._aggregation.finish, self.models.buffer, self.models.buffer)
         record.lap("close")
+        if outcome.members != action.outcomes.full + action.outcomes.partial:
+            # An update was counted and its fold raised: this sum is not the one that the engine decided on. A new
+            # process starts from the checkpoint.
+            raise AssertionError("the sum holds other updates than the round")
         if not outcome.finite:
             return await self._undo(action, "NotFinite")
         record.outcome = "Committed"

@@ -34,7 +34,11 @@ def test_a_rule_of_ones_own_has_its_defaults() -> None:
         (f"{OWN}:Scaled", {"factor": 1.0, "fcator": 2.0}, ["spec.strategy.parameters.fcator", "Scaled"]),
         ("FedNova", {"mu": 2.0}, ["spec.strategy.parameters.mu", "learning rate"]),
         ("FedNova", {"mu": 4.0, "clientLearningRate": 0.5}, ["spec.strategy.parameters.mu", "at most 1"]),
-        ("FedNova", {"mu": 0.5, "clientLearningRate": 0.1, "momentum": 0.9}, ["spec.strategy.parameters.mu", "momentum"]),
+        (
+            "FedNova",
+            {"mu": 0.5, "clientLearningRate": 0.1, "momentum": 0.9},
+            ["spec.strategy.parameters.mu", "momentum"],
+        ),
     ],
 )
 def test_what_is_not_to_be_had_is_said_in_one_line(name: str, parameters: dict[str, float], words: list[str]) -> None:

@@ -31,7 +31,11 @@ CASES: dict[str, tuple[str, dict[str, float], Reference]] = {
     "FedAdam, wide": ("FedAdam", {"tau": 0.1, "beta1": 0.5, "beta2": 0.7}, references.fedadam),
     "FedNova": ("FedNova", {}, partial(references.fednova, planned=PLANNED)),
     "FedNova, momentum": ("FedNova", {"momentum": 0.9}, partial(references.fednova, planned=PLANNED)),
-    "FedNova, proximal": ("FedNova", {"mu": 0.4, "clientLearningRate": 0.5, "cap": 2.0}, partial(references.fednova, planned=PLANNED)),
+    "FedNova, proximal": (
+        "FedNova",
+        {"mu": 0.4, "clientLearningRate": 0.5, "cap": 2.0},
+        partial(references.fednova, planned=PLANNED),
+    ),
     "q-FedAvg": ("q-FedAvg", Q, references.qfedavg),
     "q-FedAvg, q 0": ("q-FedAvg", {**Q, "q": 0.0}, references.qfedavg),
     "q-FedAvg, q ½": ("q-FedAvg", {**Q, "q": 0.5}, references.qfedavg),
