@@ -9,18 +9,17 @@ import asyncio
 import sys
 from pathlib import Path
 
+from umbel.wire import umbel_pb2 as pb
 from umbel.wire.transport import Credentials
 
-from .speaking import dial
+from .speaking import Member, dial
 
 
 async def main(address: str, folder: Path) -> None:
     sent = [bytes.fromhex(line) for line in sys.stdin.read().split()]
     credentials = Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
-    async with dial(address, credentials) as channel:
-        call = channel.stream_unary("/umbel.v1.Federation/PutUpdate")()
-        for frame in sent:
-            await call.write(frame)
+    async with Member("", dial(address, credentials)) as member:
+        await member.begin_upload(pb.Task(), sent)
         print("sent", flush=True)
         await asyncio.Event().wait()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
@@ -15,11 +15,12 @@ from umbel.wire import umbel_pb2 as pb
 from umbel.wire.layout import Layout
 from umbel.wire.transport import Credentials
 
-from .deployment import PATIENCE, SERVER_NAME, UID
+from .deployment import PATIENCE, SERVER_NAME, UID, awaited
 
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 
 Flat = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 def dial(address: str, credentials: Credentials | None, *options: tuple[str, Any]) -> grpc.aio.Channel:
@@ -166,13 +167,17 @@ class Member:
 
     async def put(self, sent: Iterable[bytes], **more: Any) -> pb.Ack:
         """Send these frames and end the stream. Raises grpc.aio.AioRpcError."""
+        repeated = list(sent)
 
         async def one_by_one() -> AsyncIterator[bytes]:
-            for frame in sent:
+            for frame in repeated:
                 yield frame
 
-        call = self.channel.stream_unary("/umbel.v1.Federation/PutUpdate")
-        return pb.Ack.FromString(await call(one_by_one(), timeout=PATIENCE, **more))
+        async def once() -> pb.Ack:
+            call = self.channel.stream_unary("/umbel.v1.Federation/PutUpdate")
+            return pb.Ack.FromString(await call(one_by_one(), timeout=PATIENCE, **more))
+
+        return await answered(once)
 
     async def evaluate(self, task: pb.Task, examples: int, metrics: dict[str, float], uid: str = UID) -> pb.Ack:
         report = pb.Evaluation(
@@ -185,6 +190,19 @@ class Member:
         )
         call = self.channel.unary_unary("/umbel.v1.Federation/PutEvaluation")
         return pb.Ack.FromString(await call(report.SerializeToString(), timeout=PATIENCE))
+
+
+async def answered(call: Callable[[], Awaitable[T]]) -> T:
+    """``call``, again while grpcio's client loses the server's answer: it does when that comes before the client has
+    sent everything, and reports INTERNAL of its own. Raises grpc.aio.AioRpcError for what the server said."""
+    with awaited("an answer that grpcio does not lose") as check:
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.details() != "Internal error from Core":
+                    raise
+            check()
 
 
 def update_of(layout: Layout, seed: int) -> Flat:

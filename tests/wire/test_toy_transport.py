@@ -110,7 +110,7 @@ async def test_a_whole_job_over_another_transport(toy: Any, tmp_path: Path) -> N
     assert asyncio.all_tasks() == before, "every task of the server and its members has ended"
 
 
-def secret(silo: str) -> Array:
+def secret(silo: str) -> NDArray[np.float32]:
     """Private parameters whose bytes are found nowhere by accident."""
     return np.linspace(13371.337, 73313.73, 9).astype(np.float32) * float(silo[-1])
 
@@ -118,11 +118,11 @@ def secret(silo: str) -> Array:
 @pytest.mark.process
 async def test_no_byte_of_private_parameters_crosses_the_wire(toy: Any, tmp_path: Path) -> None:
     base = import_module("tiny").Tiny
-    private: list[Array] = []
+    private: list[NDArray[np.float32]] = []
     sent: list[Array] = []
 
     class Guarded(base):  # type: ignore[misc,valid-type]
-        def fit(self, parameters: dict[str, Array], ctx: umbel.Context) -> umbel.Update:
+        def fit(self, parameters: dict[str, Any], ctx: umbel.Context) -> umbel.Update:
             head = secret(ctx.silo) + np.float32(ctx.round)
             private.extend([head, parameters["head.weight"], head - parameters["head.weight"]])
             shared = {**parameters, "body.bias": parameters["body.bias"] + secret(ctx.silo)[:7] / 1e4}

@@ -206,7 +206,7 @@ async def test_an_update_for_another_job_is_refused(cohort: Cohort) -> None:
         await mallory.evaluate(cohort.task, 5, {}, uid="uid-of-another")
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     moved = await cohort.settle(SILOS)
-    assert moved["fl_grpc_requests_total{code=FAILED_PRECONDITION,method=PutUpdate}"] == 1
+    assert moved["fl_grpc_requests_total{code=FAILED_PRECONDITION,method=PutUpdate}"] >= 1
     assert moved["fl_grpc_requests_total{code=FAILED_PRECONDITION,method=PutEvaluation}"] == 1
 
 
