@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,7 @@ from umbel.job import FederatedJob
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.rounds.engine import Engine
+from umbel.rounds.reasons import RELEASING
 from umbel.rounds.view import View
 from umbel.server import messages
 from umbel.server.closing import Closing
@@ -30,6 +31,8 @@ from umbel.server.models import ModelStore
 from umbel.server.sessions import Channel, Sessions
 from umbel.server.uploads import Uploads
 from umbel.wire import umbel_pb2 as pb
+
+TERMINAL = ("Complete", "Failed")
 
 
 @dataclass
@@ -82,7 +85,10 @@ class Conductor:
         return self._closing.refusal(event)
 
     def view(self) -> View:
-        return self.engine.view(self._clock())
+        """As the engine's; the end of the job shows once its last round is released and its state on disk."""
+        view = self.engine.view(self._clock())
+        ended = view.phase in TERMINAL and not self.finished.is_set()
+        return replace(view, phase="Releasing", reason=RELEASING, message="") if ended else view
 
     async def run(self) -> None:
         """Do the queued work until the job has ended and its end is on disk; cancellation stops between two steps."""
@@ -174,7 +180,7 @@ class Conductor:
 
     def farewell(self) -> pb.ServerMessage:
         """What every session hears once the job has ended."""
-        view = self.view()
+        view = self.engine.view(self._clock())
         return messages.finished(view.phase, view.reason, self.models.version, self.models.digest)
 
     def join(self, channel: Channel, examples: int) -> None:
