@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+
 from umbel import rules
 from umbel.job import FederatedJob, JobError, load, mutable_while_running, parse, resolve
 from umbel.risks import risks

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from unit.rounds.play import job
+
 from umbel.rounds import actions as do
 from umbel.rounds import attempt, reasons
 from umbel.rounds import events as ev
@@ -23,7 +25,6 @@ from umbel.simulation.server import ServerCrash, SimulatedServer, Upload
 from umbel.simulation.setting import Setting, Sums
 from umbel.simulation.witness import Violation, Witness
 from umbel.simulation.world import simulate
-from unit.rounds.play import job
 
 JOB = job(6, rounds={"updates": 5, "quorum": 3, "total": 6, "overSelection": 1.2}, activeDeadlineSeconds=20_000)
 JOBS = {

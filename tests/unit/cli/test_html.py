@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+
 from umbel.cli import charts, html, records
 from umbel.cli.charts import Series
 from umbel.cli.records import Record

@@ -8,6 +8,7 @@ from importlib import metadata
 
 import click
 import pytest
+
 from umbel.cli import main
 from umbel.cli.errors import CliError
 

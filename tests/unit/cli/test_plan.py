@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import save_file
+
 from umbel.cli import estimate, plan, units
 
 GIVEN = {"metadata": {"name": "ct"}, "spec": {"seed": 7, "silos": [{"name": "a", "dataset": "x"}]}}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+
 from umbel.cli.running import progress, status
 
 

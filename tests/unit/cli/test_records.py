@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from umbel.cli import records
 from umbel.cli.errors import CliError
 

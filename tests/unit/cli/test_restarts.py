@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from umbel.cli.running.restarts import Again, Done, GaveUp, Restarts, describe, shortfall
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from umbel.cli import main, preflight
 from umbel.cli.errors import CliError
 from umbel.cli.running.directory import RunDirectory

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from umbel.cli.errors import CliError
 from umbel.cli.running.directory import RunDirectory, fresh_path
 from umbel.cli.running.identities import Identities

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
 from umbel.cli.running import status
 from umbel.wire import pki
 from umbel.wire.transport import Credentials

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from unit.rounds.play import Play, job, kinds, last, of, only
+
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.rounds import reasons
-from unit.rounds.play import Play, job, kinds, last, of, only
 
 
 def committed(the_job: Any = None) -> Play:

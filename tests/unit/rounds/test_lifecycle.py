@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+from unit.rounds.play import Play, job, kinds, last, of, only
+
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.rounds import reasons
-from unit.rounds.play import Play, job, kinds, last, of, only
 
 
 def open_round(**spec: object) -> Play:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from unit.rounds.play import Play, job, kinds, last, of, only
+
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
 from umbel.rounds import reasons
-from unit.rounds.play import Play, job, kinds, last, of, only
 
 
 def test_a_round_opens_as_soon_as_updates_members_are_connected() -> None:

@@ -7,9 +7,10 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.rounds.play import Play, job, of
+
 from umbel.rounds import actions as do
 from umbel.rounds import events as ev
-from unit.rounds.play import Play, job, of
 
 SILOS = [f"s{i}" for i in range(5)]
 silo = st.sampled_from([*SILOS, "stranger"])

@@ -8,6 +8,7 @@ from math import comb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from umbel.rounds.actions import RoundOutcomes
 from umbel.rounds.returnrate import UNOBSERVED, ReturnRate
 from umbel.rounds.selection import invitations, select
