@@ -44,9 +44,9 @@ class Cohort:
     async def _released(self, round: int) -> dict[str, float]:
         """Metrics after the release of a round."""
 
-        def read() -> dict[str, float] | None:
+        def read() -> dict[str, float]:
             found = self.server.metrics()
-            return found if found["fl_rounds_total{outcome=committed}"] >= round else None
+            return found if found["fl_rounds_total{outcome=committed}"] >= round else {}
 
         return await eventually(read, f"the release of round {round}")
 

@@ -21,7 +21,8 @@ def assert_is_the_mean(
     for tensor in down.tensors:
         moved = np.average([u[tensor.name].astype(np.float64) for u in updates], axis=0, weights=weights)
         expected = old[tensor.name].astype(np.float64) + moved
+        got = new[tensor.name].astype(np.float64)
         if old[tensor.name].dtype.kind == "f":
-            np.testing.assert_allclose(new[tensor.name], expected, rtol=1e-6, atol=1e-6, err_msg=tensor.name)
+            np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6, err_msg=tensor.name)
         else:
-            np.testing.assert_allclose(new[tensor.name], expected, rtol=0, atol=0.501, err_msg=tensor.name)
+            np.testing.assert_allclose(got, expected, rtol=0, atol=0.501, err_msg=tensor.name)

@@ -179,7 +179,7 @@ async def test_declining_for_another_round_changes_nothing(cohort: Cohort) -> No
         for name, value in change.items():
             setattr(other, name, value)
         await cohort.mallory.decline(other)
-    await cohort.mallory.say(pb.ClientMessage(decline=pb.Decline(round=2**64 - 1, attempt=2**32 - 1, phase=77)))
+    await cohort.mallory.say(b"\x22\x15\x08" + b"\xff" * 9 + b"\x01\x10\xff\xff\xff\xff\x0f\x18\x4d\x20\x4d")
     await cohort.mallory.say(pb.ClientMessage(stored=pb.Stored()))
     await cohort.settle(SILOS)
 

@@ -146,7 +146,8 @@ NO_HEADER: dict[str, Frames] = {
 async def test_bytes_before_a_header_belong_to_no_round(cohort: Cohort, fault: str) -> None:
     ack = await cohort.mallory.put(NO_HEADER[fault](cohort, cohort.update(MALLORY).tobytes()))
     assert (ack.code, ack.reason) == (pb.REJECTED, pb.MALFORMED)
-    await cohort.settle(SILOS)
+    moved = await cohort.settle(SILOS)
+    assert cohort.rejections(moved).keys() == {"MALFORMED"}
 
 
 CUT_OFF: dict[str, Frames] = {
@@ -162,7 +163,7 @@ async def test_an_upload_that_ends_early_may_come_again(cohort: Cohort, fault: s
     assert ack.code == pb.TRY_AGAIN
     await cohort.send(MALLORY)
     moved = await cohort.settle()
-    assert cohort.rejections(moved) == {}
+    assert cohort.rejections(moved) == {"TRUNCATED": 1}
 
 
 STALE: dict[str, Callable[[pb.Task], dict[str, int]]] = {
@@ -206,6 +207,7 @@ async def test_an_update_for_another_job_is_refused(cohort: Cohort) -> None:
         await mallory.evaluate(cohort.task, 5, {}, uid="uid-of-another")
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     moved = await cohort.settle(SILOS)
+    assert cohort.rejections(moved).keys() == {"OTHER_JOB"}
     assert moved["fl_grpc_requests_total{code=FAILED_PRECONDITION,method=PutUpdate}"] >= 1
     assert moved["fl_grpc_requests_total{code=FAILED_PRECONDITION,method=PutEvaluation}"] == 1
 
@@ -263,4 +265,5 @@ async def test_a_member_outside_the_cohort_cannot_upload(cohort: Cohort, server:
         data = cohort.update(MALLORY).tobytes()
         ack = await late.put(upload_frames(late.header(cohort.task), data))
         assert (ack.code, ack.reason) == (pb.REJECTED, pb.NOT_IN_COHORT)
-    await cohort.settle(SILOS)
+    moved = await cohort.settle(SILOS)
+    assert cohort.rejections(moved).keys() == {"NOT_IN_COHORT"}

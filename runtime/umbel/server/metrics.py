@@ -154,6 +154,8 @@ class ServerMetrics:
         self._child("fl_transfer_bytes_total", direction="down").inc(traffic.down)
         for (method, code), count in traffic.requests.items():
             self._child("fl_grpc_requests_total", method=method, code=code).inc(count)
+        for reason, count in traffic.refused.items():
+            self._child("fl_client_updates_rejected_total", reason=reason).inc(count)
         for outcome, count in traffic.joins.items():
             self._child("fl_join_requests_total", outcome=outcome).inc(count)
         self._child("fl_server_update_buffer_bytes").set(buffered_bytes)

@@ -164,6 +164,7 @@ class FederationService:
             raise Refusal("PERMISSION_DENIED", "not a member of this job")
         if job_uid != self._uid:
             self._traffic.requests[method, "FAILED_PRECONDITION"] += 1
+            self._traffic.refused["OTHER_JOB"] += method == "PutUpdate"
             raise Refusal("FAILED_PRECONDITION", "this server runs another job")
 
     # ---- updates
@@ -173,6 +174,8 @@ class FederationService:
         self._traffic.requests["PutUpdate", "OK"] += 1
         token = (header.epoch, header.round, header.attempt)
         if (verdict := self._conductor.engine.check_upload(silo, *token)) is not None:
+            if verdict == ("REJECTED", "NOT_IN_COHORT"):
+                self._traffic.refused["NOT_IN_COHORT"] += 1
             return messages.ack(*verdict)
         if (fault := self._fault(header)) is not None:
             return self._spoiled(silo, header, fault)
@@ -244,7 +247,13 @@ class FederationService:
             return "WRONG_LENGTH"
         return None if frame.digest == digest.digest() else "WRONG_DIGEST"
 
+    def unreadable(self, silo: str) -> None:
+        if self._conductor.engine.is_member(silo):
+            self._traffic.refused["MALFORMED"] += 1
+
     def _spoiled(self, silo: str, header: pb.UpdateHeader, fault: str) -> pb.Ack:
+        if fault == "TRUNCATED":
+            self._traffic.refused[fault] += 1
         self._conductor.feed(ev.UpdateSpoiled(silo, header.round, header.attempt, fault))
         return TRY_AGAIN if fault == "TRUNCATED" else messages.ack("REJECTED", fault)
 

@@ -133,6 +133,7 @@ class GrpcListener:
                 raise frames.FrameError("the first frame is the header")
             return await self._service.put_update(silo, header.header, _contents(inbound))  # type: ignore[arg-type]
         except frames.FrameError:
+            self._service.unreadable(silo)
             return pb.Ack(code=pb.REJECTED, reason=pb.MALFORMED)
         except Refusal as refusal:
             await context.abort(grpc.StatusCode[refusal.code], str(refusal))

@@ -79,6 +79,10 @@ class Service(Protocol):
         """A session is about to open under a certificate that ends then (Unix time)."""
         ...
 
+    def unreadable(self, silo: str) -> None:
+        """An upload of ``silo`` began with bytes that are no header: count it."""
+        ...
+
     def turned_away(self) -> None:
         """Somebody without a proven silo identity knocked: count it."""
         ...
