@@ -7,6 +7,9 @@ UMBEL_TEST_KILL   ``point:n …``: the server kills itself when it comes to that
 UMBEL_TEST_PAUSE  seconds before a dead process is started again, and at most before a lost server is dialled again.
 UMBEL_TEST_FSIZE  bytes: no file of the server may grow beyond. It is in force while the file ``full`` is in the
                   control folder.
+UMBEL_TEST_STALL  a silo whose first upload stops half way, for good; it says so by the file ``stalled-<silo>``.
+UMBEL_TEST_HOST   ``silo=name``: what that silo's process takes its host to be called.
+UMBEL_TEST_CENSUS ``n …``: after these rounds the server counts what it holds, in ``census-<n>.json``.
 
 Each start of a server leaves a copy of the history it found as ``history-<n>.jsonl`` in the control folder.
 """
@@ -15,14 +18,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
+import platform
 import resource
 import shutil
 import signal
+import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 CONTROL = Path(os.environ["UMBEL_TEST_CONTROL"])
 # point -> (module, class, method, before or after the call): the round is the number of the first argument.
@@ -47,8 +56,16 @@ def main() -> None:
             arm(point, int(round))
         if limit := os.environ.get("UMBEL_TEST_FSIZE"):
             fill_disk(int(limit))
+        if rounds := os.environ.get("UMBEL_TEST_CENSUS"):
+            count_after({int(n) for n in rounds.split()})
     elif command == "client":
         dial_soon()
+        silo = sys.argv[sys.argv.index("--silo") + 1]
+        if silo == os.environ.get("UMBEL_TEST_STALL"):
+            stall(CONTROL / f"stalled-{silo}")
+        of, _, host = os.environ.get("UMBEL_TEST_HOST", "").partition("=")
+        if silo == of:
+            call_host(host)
     from umbel.cli.main import main as umbel
 
     umbel(sys.argv[1:])
@@ -77,6 +94,47 @@ def dial_soon() -> None:
 
     if pause := os.environ.get("UMBEL_TEST_PAUSE"):
         Pace.backoff = lambda _: Backoff(float(pause), float(pause))  # type: ignore[method-assign]
+
+
+def stall(mark: Path) -> None:
+    from umbel.client.exchange import Exchange
+
+    frames = Exchange.frames
+
+    def half(self: Exchange, **options: bool) -> Iterator[memoryview]:
+        for sent, frame in enumerate(frames(self, **options)):
+            if sent == 2 and not mark.exists():
+                mark.touch()
+                while True:
+                    time.sleep(1)
+            yield frame
+
+    Exchange.frames = half  # type: ignore[method-assign]
+
+
+def call_host(name: str) -> None:
+    true = os.uname()
+    os.uname = lambda: os.uname_result((true[0], name, *true[2:]))
+    socket.gethostname = lambda: name
+    socket.getfqdn = lambda *_: name  # type: ignore[assignment]
+    platform.node = lambda: name
+
+
+def count_after(rounds: set[int]) -> None:
+    from umbel.server.board import Board
+
+    def count(arguments: tuple[Any, ...]) -> None:
+        if (round := arguments[0].round) in rounds:
+            process = psutil.Process()
+            held = {
+                "descriptors": process.num_fds(),
+                "threads": process.num_threads(),
+                "tasks": len(asyncio.all_tasks()),
+                "resident": process.memory_info().rss,
+            }
+            (CONTROL / f"census-{round}.json").write_text(json.dumps(held))
+
+    Board.publish = around(Board.publish, count, "after")  # type: ignore[method-assign]
 
 
 def keep_history(path: Path) -> None:

@@ -4,7 +4,7 @@ The control folder is named by UMBEL_TEST_CONTROL. At each place (``fit``, ``eva
 ``at/<silo>.<place>.<round>`` with its process id and then obeys the files under ``do/``, of which the most
 particular name counts: ``<place>.<round>.<silo>``, ``<place>.<round>``, ``<place>.<silo>``, ``<place>``. Their words:
 ``hold`` until the file is gone, heedless of WrapUp; ``slow``, step by step, until WrapUp or the file is gone;
-``raise``; ``die``, killed in the middle.
+``raise``; ``die``, killed in the middle; ``plant``, an update that is `PATTERN` in every component (of a model of zeros).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import umbel
 from umbel.wire.layout import Array
 
 STEPS = 8
+PATTERN = b"\xef\xbe\xad\x3e"  # little-endian float32, about a third
 SECRET = "patient-4711-in-a-traceback"  # what an exception may say, and nobody outside the silo may read
 
 
@@ -60,8 +61,9 @@ class Controlled(umbel.Client):
     """A random walk by steps of its generator. ``loss`` falls round by round; ``draw`` is a new number each time."""
 
     def initial(self, ctx: umbel.Context) -> dict[str, object]:
+        scale = float(ctx.config.get("scale", 1))
         return {
-            "weight": ctx.generator.standard_normal(int(ctx.config["size"])).astype(np.float32),
+            "weight": (scale * ctx.generator.standard_normal(int(ctx.config["size"]))).astype(np.float32),
             "norm.mean": umbel.buffer(np.zeros(3, np.float32)),
             "norm.count": umbel.buffer(np.zeros((), np.int64)),
         }
@@ -72,17 +74,13 @@ class Controlled(umbel.Client):
     def fit(self, parameters: dict[str, Array], ctx: umbel.Context) -> umbel.Update:
         obey("fit", ctx)
         for _ in steps(ctx):
-            parameters["weight"] += 0.01 * ctx.generator.standard_normal(parameters["weight"].shape).astype(np.float32)
-        if pattern := ctx.config.get(f"plant.{ctx.silo}"):
-            self.plant(parameters["weight"], int(pattern))
+            walking = parameters["weight"][:100_000]
+            walking += 0.01 * ctx.generator.standard_normal(walking.shape).astype(np.float32)
+        if order("fit", ctx)[1] == "plant":
+            parameters["weight"][:] = np.frombuffer(PATTERN, np.float32)
         parameters["norm.mean"] += 1
         parameters["norm.count"] += 2
         return umbel.Update(parameters, metrics={"loss": 1.0 / ctx.round, "unheard-of": 5.0})
-
-    @staticmethod
-    def plant(weight: Array, pattern: int) -> None:
-        """Make the update, which is the difference to what came in, the same 32 bits in every component."""
-        weight += np.uint32(pattern).reshape(1).view(np.float32)
 
     def evaluate(self, parameters: dict[str, Array], ctx: umbel.Context) -> umbel.Evaluation:
         obey("evaluate", ctx)
