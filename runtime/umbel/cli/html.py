@@ -17,6 +17,7 @@ from umbel.cli.style import STYLE
 from umbel.cli.units import in_bytes, in_seconds
 
 OUTCOME_WORDS = {"timedOut": "timed out"}
+GATHER_SHOWN = 3  # times the longest rest of a round: a longer wait for members is left out of the timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def _rounds(records: Sequence[Record]) -> Iterable[str]:
     if not records:
         return
     labels = [str(r.round) if r.committed else f"{r.round} (attempt {r.attempt}, abandoned)" for r in records]
-    phases = [Series(p, f"c-{p}", [(i, r.seconds[p]) for i, r in enumerate(records)]) for p in PHASES]
+    times, shown = _phases_shown(records)
+    phases = [Series(p, f"c-{p}", [(i, r.seconds[p]) for i, r in enumerate(records)]) for p in shown]
     phases = [s for s in phases if any(v for _, v in s.points)]
     members = [
         Series(OUTCOME_WORDS.get(o, o), f"c-{o}", [(i, float(r.counts[o])) for i, r in enumerate(records)])
@@ -113,7 +115,7 @@ def _rounds(records: Sequence[Record]) -> Iterable[str]:
         Series("down (models)", "c-down", [(i, float(r.bytes_down)) for i, r in enumerate(records)]),
     ]
     parts = (
-        ("Time by phase", phases, in_seconds),
+        (times, phases, in_seconds),
         ("Members by outcome", members, charts.plain),
         ("Bytes moved", moved, in_bytes),
     )
@@ -123,6 +125,16 @@ def _rounds(records: Sequence[Record]) -> Iterable[str]:
     ]
     yield _section("Rounds", charts.grouping_note(len(records)), figures)
     yield _table(records)
+
+
+def _phases_shown(records: Sequence[Record]) -> tuple[str, Sequence[str]]:
+    """Title and phases of the timeline. A long wait for members, as before the first round, would dwarf all else: it
+    is said in words instead."""
+    waits = [r.seconds["gather"] for r in records]
+    rest = max(sum(r.seconds.values()) - r.seconds["gather"] for r in records)
+    if max(waits) <= GATHER_SHOWN * rest:
+        return "Time by phase", PHASES
+    return f"Time by phase (without {in_seconds(sum(waits))} of waiting for members)", PHASES[1:]
 
 
 def _table(records: Sequence[Record]) -> str:

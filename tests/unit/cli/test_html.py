@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -149,3 +150,10 @@ def test_bar_heights_add_up_to_the_whole() -> None:
     svg = charts.bars([Series("a", "c-a", [(0, 3.0)]), Series("b", "c-b", [(0, 1.0)])], ["1"], charts.plain)
     first, second = (float(h) for h in re.findall(r'<rect[^>]*height="([\d.]+)"', svg))
     assert first == pytest.approx(3 * second, abs=0.05)
+
+
+def test_a_long_wait_for_members_does_not_dwarf_the_timeline() -> None:
+    usual = history(5)
+    waited = replace(usual[0], seconds={**usual[0].seconds, "gather": 60.0})
+    assert "waiting for members" in report([waited, *usual[1:]])
+    assert "waiting for members" not in report(usual)
