@@ -58,6 +58,12 @@ def test_the_page_of_the_job_is_made_from_the_models() -> None:
     assert (ROOT / "docs/job.md").read_text("utf-8") == made, "run hack/jobdoc.py --write"
 
 
+def test_the_readme_names_every_example() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("| example |")[2]
+    told = re.findall(r"^\| `([\w-]+)(?:/\*)?` \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert sorted(told) == sorted(folder.name for folder in (ROOT / "examples").iterdir() if folder.is_dir())
+
+
 def row(name: str, declared: Declared) -> str:
     def values(label: str, allowed: tuple[str, ...]) -> str:
         own = label.endswith("version")
