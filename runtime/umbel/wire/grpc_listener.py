@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.parse
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -16,6 +17,7 @@ from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 
 SERVICE = "umbel.v1.Federation"
+HEADER_SECONDS = 5.0  # for an upload to say what it is
 Received = TypeVar("Received", pb.ClientMessage, pb.GetModelRequest, pb.Evaluation)
 Context = Any  # grpc.aio.ServicerContext: grpcio ships no types
 
@@ -127,12 +129,13 @@ class GrpcListener:
     async def _put_update(self, inbound: AsyncIterator[bytes], context: Context) -> pb.Ack:
         silo = await self._caller(context)
         try:
-            first = await anext(aiter(inbound), b"")
+            async with asyncio.timeout(HEADER_SECONDS):
+                first = await anext(aiter(inbound), b"")
             header = frames.control(first, pb.UpdateFrame)
             if header.WhichOneof("kind") != "header":
                 raise frames.FrameError("the first frame is the header")
             return await self._service.put_update(silo, header.header, _contents(inbound))  # type: ignore[arg-type]
-        except frames.FrameError:
+        except (frames.FrameError, TimeoutError):
             self._service.unreadable(silo)
             return pb.Ack(code=pb.REJECTED, reason=pb.MALFORMED)
         except Refusal as refusal:

@@ -48,7 +48,6 @@ class RejectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRUNCATED: _ClassVar[RejectReason]
     NOT_FINITE: _ClassVar[RejectReason]
     OUT_OF_RANGE: _ClassVar[RejectReason]
-    NORM_TOO_LARGE: _ClassVar[RejectReason]
     PARTIAL_REFUSED: _ClassVar[RejectReason]
     MISSING_SCALAR: _ClassVar[RejectReason]
     BAD_EXAMPLES: _ClassVar[RejectReason]
@@ -81,7 +80,6 @@ WRONG_DIGEST: RejectReason
 TRUNCATED: RejectReason
 NOT_FINITE: RejectReason
 OUT_OF_RANGE: RejectReason
-NORM_TOO_LARGE: RejectReason
 PARTIAL_REFUSED: RejectReason
 MISSING_SCALAR: RejectReason
 BAD_EXAMPLES: RejectReason
