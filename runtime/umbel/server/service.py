@@ -88,11 +88,12 @@ class FederationService:
             self._conductor.feed(ev.Left(silo, channel.number))
 
     async def _greet(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> str | None:
+        # Hello is read first: a stream that ends while the client still writes loses the refusal on its side.
+        first = await _next(inbound, HELLO_SECONDS)
         if not self._conductor.engine.members_known:
             return "NOT_READY"
         if not self._conductor.engine.is_member(silo):
             return "NOT_A_MEMBER"
-        first = await _next(inbound, HELLO_SECONDS)
         if first is None or first.WhichOneof("kind") != "hello":
             return "PROTOCOL_ERROR"
         if messages.common_version(first.hello.protocol_versions) is None:
