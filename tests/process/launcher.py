@@ -4,9 +4,10 @@
 
 UMBEL_TEST_KILL   ``point:n …``: the server kills itself when it comes to that point of round n, once for each entry.
                   Points: `POINTS`.
-UMBEL_TEST_PAUSE  seconds before a dead process is started again, and at most before a lost server is dialled again.
-UMBEL_TEST_FSIZE  bytes: no file of the server may grow beyond. It is in force while the file ``full`` is in the
-                  control folder.
+UMBEL_TEST_PAUSE  seconds before a dead process is started again, at most before a lost server is dialled again, and
+                  for a client's code to stop when the job has ended.
+UMBEL_TEST_FSIZE  bytes: no file of the server may grow beyond, from the first checkpoint that finds the file ``full``
+                  in the control folder to the first that does not. The server answers with the file ``squeezed``.
 UMBEL_TEST_STALL  a silo whose first upload stops half way, for good; it says so by the file ``stalled-<silo>``.
 UMBEL_TEST_HOST   ``silo=name``: what that silo's process takes its host to be called.
 UMBEL_TEST_CENSUS ``n …``: after these rounds the server counts what it holds, in ``census-<n>.json``.
@@ -73,9 +74,10 @@ def main() -> None:
 
 def launch_children() -> None:
     """Whatever `umbel run` starts as ``-m umbel`` is started as this file, with its pauses as the test wants them."""
-    from umbel.cli.running import restarts
+    from umbel.cli.running import restarts, supervisor
 
     if pause := os.environ.get("UMBEL_TEST_PAUSE"):
+        supervisor.STORE_SECONDS = 10 * float(pause)
         restarts.PAUSES = (float(pause),) * len(restarts.PAUSES)  # type: ignore[misc]
     start = asyncio.create_subprocess_exec
 
@@ -89,11 +91,13 @@ def launch_children() -> None:
 
 
 def dial_soon() -> None:
-    from umbel.client.backoff import Backoff
-    from umbel.client.session import Pace
+    from umbel.client import session
 
     if pause := os.environ.get("UMBEL_TEST_PAUSE"):
-        Pace.backoff = lambda _: Backoff(float(pause), float(pause))  # type: ignore[method-assign]
+        seconds = float(pause)
+        session.Pace = functools.partial(  # type: ignore[assignment,misc]
+            session.Pace, first_retry=seconds, longest_retry=seconds, patience=seconds
+        )
 
 
 def stall(mark: Path) -> None:
@@ -181,6 +185,8 @@ def fill_disk(limit: int) -> None:
     def squeeze(_: tuple[Any, ...]) -> None:
         full = (CONTROL / "full").exists()
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit if full else hard, hard))
+        if full:
+            (CONTROL / "squeezed").touch()
 
     CheckpointStore.save = around(CheckpointStore.save, squeeze, "before")  # type: ignore[method-assign]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import ssl
@@ -19,8 +20,10 @@ pytestmark = pytest.mark.process
 CANARY, HOST = "canary-zebra-7", "canary-host-okapi"
 SILOS = (CANARY, "silo-2", "silo-3", "silo-4")
 NEEDLE = 8 * PATTERN
+# MALLOC_PERTURB_ overwrites what is freed, except what goes to glibc's cache of small pieces: there must be none.
 SURROUNDINGS = {
     "UMBEL_TEST_DUMPABLE": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
     "MALLOC_PERTURB_": "85",
     "PYTHONMALLOC": "malloc",
     "MALLOC_ARENA_MAX": "2",
@@ -48,7 +51,7 @@ def in_memory(pid: int, needle: bytes) -> list[str]:
     return found
 
 
-def status(run: Run) -> str:
+def status(run: Run) -> bytes:
     """``/status``, as it is sent."""
     tls = run.path / "observer" / "tls"
     context = ssl.create_default_context(cafile=str(tls / "ca.crt"))
@@ -56,10 +59,7 @@ def status(run: Run) -> str:
     host, _, port = run.endpoints["admin"].removeprefix("https://").partition(":")
     connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=30)
     connection.connect = lambda: _dial(connection, context)  # type: ignore[method-assign]
-    connection.request("GET", "/status")
-    response = connection.getresponse()
-    assert response.status == 200
-    return response.read().decode()
+    return _get(connection, "/status")
 
 
 def _dial(connection: http.client.HTTPSConnection, context: ssl.SSLContext) -> None:
@@ -68,12 +68,17 @@ def _dial(connection: http.client.HTTPSConnection, context: ssl.SSLContext) -> N
     connection.sock = context.wrap_socket(connection.sock, server_hostname=pki.server_name("steered", "default"))
 
 
-def metrics(run: Run) -> str:
+def metrics(run: Run) -> bytes:
     connection = http.client.HTTPConnection(run.endpoints["http"].removeprefix("http://"), timeout=30)
-    connection.request("GET", "/metrics")
-    response = connection.getresponse()
-    assert response.status == 200
-    return response.read().decode()
+    return _get(connection, "/metrics")
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read()
 
 
 def written(run: Run) -> dict[str, bytes]:
@@ -84,7 +89,7 @@ def written(run: Run) -> dict[str, bytes]:
 
 
 def assert_unnamed(texts: dict[str, bytes]) -> None:
-    told = re.compile(b"canary|zebra|okapi")
+    told = re.compile(b"zebra|okapi")
     assert {name: told.findall(data) for name, data in texts.items() if told.search(data)} == {}
 
 
@@ -108,7 +113,7 @@ def test_a_canary_is_found_nowhere(planted: Run) -> None:
     run.released(1)
     run.control.await_all(SILOS, "fit", 2)
     wait_for(lambda: not in_memory(server, NEEDLE), f"the update to be gone: {in_memory(server, NEEDLE)}", patience=5)
-    assert_unnamed({"status": status(run).encode(), "metrics": metrics(run).encode(), **written(run)})
+    assert_unnamed({"status": status(run), "metrics": metrics(run), **written(run)})
 
     (run.control.folder / "do" / f"fit.2.{CANARY}").write_text("raise")
     run.control.end("fit.2")

@@ -16,12 +16,12 @@ from umbel.cli.errors import CliError
 from umbel.client.api import Client
 from umbel.client.context import Dataset
 from umbel.client.loader import LoadError, load
-from umbel.client.session import Member, Refused
+from umbel.client.session import Member, Refused, Stuck
 from umbel.client.silo import AppError, Site
 from umbel.wire.registry import transport_for
 from umbel.wire.transport import Connection, Credentials
 
-STOPPED = 75  # by a signal: started again, it goes on
+STOPPED = 75  # by a signal, or the app did not return: started again, it goes on
 
 
 @click.command("client")
@@ -61,6 +61,9 @@ def client_command(
         return asyncio.run(_take_part(app, site, server, server_name or urlsplit(server).hostname or "", credentials))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
+    except Stuck as error:
+        click.echo(f"umbel: {error}", err=True)
+        return STOPPED
 
 
 async def _take_part(app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None) -> int:

@@ -6,6 +6,7 @@ A command is imported when it is called: a client process starts in the time tha
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -104,10 +105,12 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if not isinstance(error, _user_errors()):
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a disk that is full, perhaps the very fault
+                traceback.print_exc()
             return PROGRAM_FAULT
         for line in str(error).splitlines():
-            click.echo(f"umbel: {line}", err=True)
+            with contextlib.suppress(OSError):
+                click.echo(f"umbel: {line}", err=True)
         return 2
     return code if isinstance(code, int) else 0
 

@@ -16,7 +16,7 @@ from umbel.client.api import Client
 from umbel.client.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
 from umbel.client.line import Line, Link
 from umbel.client.messages import PROTOCOL_VERSIONS, declare, heartbeat, hello, layout, stored
-from umbel.client.silo import AppError, Silo, Site
+from umbel.client.silo import Silo, Site
 from umbel.client.tasks import Tasks
 from umbel.client.worker import Worker
 from umbel.wire import umbel_pb2 as pb
@@ -28,6 +28,10 @@ log = logging.getLogger("umbel.client")
 
 class Refused(Exception):
     """The server does not want this client, and will not change its mind."""
+
+
+class Stuck(Exception):
+    """The user's code does not return. A new process, without it, can store the final model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Member:
     async def run(self) -> str:
         """Take part until the job has ended; returns its outcome, Complete or Failed.
 
-        Raises Refused, AppError, and TransportError or LayoutError for what no retry can mend.
+        Raises Refused, Stuck, AppError, and TransportError or LayoutError for what no retry can mend.
         """
         try:
             while True:
@@ -172,7 +176,7 @@ class Member:
             async with asyncio.timeout(self._pace.patience):
                 await self._worker.idle()
         except TimeoutError:
-            raise AppError("the client's code did not stop when the job ended; the model is fetched anew") from None
+            raise Stuck("the client's code did not stop when the job ended; start the client anew") from None
         if finished.has_model:
             await self._tasks.fetch(link, finished.model_version, finished.model_digest)
             path = await self._worker.run(self._silo.finish, finished.model_version)

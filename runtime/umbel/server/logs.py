@@ -6,6 +6,7 @@ What libraries log is reduced to where it happened: their messages hold addresse
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -47,7 +48,8 @@ class Log:
                 raise ValueError(f"not in the log's schema: {event}.{name} is a {type(value).__name__}")
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         short = {name: _short(value) for name, value in fields.items()}
-        print(json.dumps({"time": stamp, "event": event, **short}), file=self._stream, flush=True)
+        with contextlib.suppress(OSError):  # a full disk takes the log's words, not the job
+            print(json.dumps({"time": stamp, "event": event, **short}), file=self._stream, flush=True)
 
 
 class Redirect(logging.Handler):

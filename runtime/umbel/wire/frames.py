@@ -21,6 +21,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024  # accepted from others
 MAX_CONTROL_BYTES = 64 * 1024
 IN_FLIGHT_BYTES = 64 * 1024 * 1024  # of all members together
 DIGEST_BYTES = 16
+PADDING = bytes(32 * 1024)  # after an upload: passes through every buffer in which its last bytes would stay
 
 _DATA_TAG = 0x12  # field 2, length-delimited
 

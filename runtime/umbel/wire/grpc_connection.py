@@ -145,7 +145,7 @@ async def _upload(header: pb.UpdateHeader, data: AsyncIterator[Bytes]) -> AsyncI
     async for piece in data:
         digest.update(piece)
         yield frames.data_frame(piece)
-    yield pb.UpdateFrame(commit=pb.Commit(digest=digest.digest())).SerializeToString()
+    yield pb.UpdateFrame(commit=pb.Commit(digest=digest.digest(), padding=frames.PADDING)).SerializeToString()
 
 
 def _agreed(frame: bytes, length: int) -> bytes:

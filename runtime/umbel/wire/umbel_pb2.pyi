@@ -343,10 +343,12 @@ class UpdateHeader(_message.Message):
     def __init__(self, job_uid: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., length: _Optional[int] = ..., steps_done: _Optional[int] = ..., steps_planned: _Optional[int] = ..., gradients: _Optional[bool] = ..., scalars: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Commit(_message.Message):
-    __slots__ = ("digest",)
+    __slots__ = ("digest", "padding")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
     digest: bytes
-    def __init__(self, digest: _Optional[bytes] = ...) -> None: ...
+    padding: bytes
+    def __init__(self, digest: _Optional[bytes] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("job_uid", "round", "attempt", "epoch", "num_examples", "metrics")

@@ -4,7 +4,7 @@ The control folder is named by UMBEL_TEST_CONTROL. At each place (``fit``, ``eva
 ``at/<silo>.<place>.<round>`` with its process id and then obeys the files under ``do/``, of which the most
 particular name counts: ``<place>.<round>.<silo>``, ``<place>.<round>``, ``<place>.<silo>``, ``<place>``. Their words:
 ``hold`` until the file is gone, heedless of WrapUp; ``slow``, step by step, until WrapUp or the file is gone;
-``raise``; ``die``, killed in the middle; ``plant``, an update that is `PATTERN` in every component (of a model of zeros).
+``raise``; ``die``, killed in the middle; ``plant``, an update that is `PATTERN` throughout (of a model of zeros).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ STORE_SECONDS = 30.0  # for clients to store the final model once the server has
 STOP_SECONDS = 15.0  # between TERM and KILL
 SERVER_DONE = frozenset({0, 1})  # Complete, Failed
 CLIENT_DONE = frozenset({0})
+TERMINAL = ("Complete", "Failed")  # phases
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -145,7 +146,8 @@ class Supervisor:
         said = processes.last_line(log).removeprefix("umbel: ") if ended.misconfigured else ""
         self._failed[name] = f"{ended.reason}: {said}" if said else ended.reason
         self._presenter.note(f"{name} is Failed: it {self._failed[name]} (see {log})")
-        if reason := shortfall(len(self._silos), self._failed, self._quorum):
+        over = self._status is not None and self._status.phase in TERMINAL  # then the server's word holds
+        if not over and (reason := shortfall(len(self._silos), self._failed, self._quorum)):
             self._settle("Failed", reason)
 
     async def _keep(
