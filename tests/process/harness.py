@@ -24,7 +24,7 @@ PATIENCE = 60.0  # seconds until a condition that ought to come true is given up
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
     """Poll until ``condition`` gives something true, and return that."""
     end = time.monotonic() + patience
     while not (found := condition()):
@@ -72,8 +72,7 @@ class Control:
         return None
 
     def await_all(self, silos: Sequence[str], place: str, round: int) -> None:
-        for silo in silos:
-            wait_for(lambda silo=silo: self.at(silo, place, round), f"{silo} to be at {place} of round {round}")
+        wait_for(lambda: all(self.at(silo, place, round) for silo in silos), f"all to be at {place} of round {round}")
 
 
 class Processes:
@@ -128,7 +127,7 @@ class Processes:
 def _alive(process: psutil.Process) -> bool:
     """Running, and still the one that had this id; a zombie is not."""
     with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

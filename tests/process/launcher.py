@@ -78,7 +78,7 @@ def launch_children() -> None:
 
     if pause := os.environ.get("UMBEL_TEST_PAUSE"):
         supervisor.STORE_SECONDS = 10 * float(pause)
-        restarts.PAUSES = (float(pause),) * len(restarts.PAUSES)  # type: ignore[misc]
+        restarts.PAUSES = (float(pause),) * len(restarts.PAUSES)  # type: ignore[assignment]
     start = asyncio.create_subprocess_exec
 
     @functools.wraps(start)
@@ -120,7 +120,7 @@ def call_host(name: str) -> None:
     true = os.uname()
     os.uname = lambda: os.uname_result((true[0], name, *true[2:]))
     socket.gethostname = lambda: name
-    socket.getfqdn = lambda *_: name  # type: ignore[assignment]
+    socket.getfqdn = lambda *_: name
     platform.node = lambda: name
 
 

@@ -124,8 +124,8 @@ def test_honest_members_finish_while_another_crashes_all_the_time(run: Run) -> N
     run.control.order("fit.4.silo-4", "die")
     rounds = {"total": 8, "updates": 3, "quorum": 3, "overSelection": 2}
     run.start(manifest(SILOS, rounds=rounds), launcher=QUICK)
-    for silo in SILOS:  # whoever is there when a round opens is invited
-        wait_for(lambda silo=silo: "connected" in run.client_log(silo), f"{silo} to be connected")
+    # Whoever is there when a round opens is invited.
+    wait_for(lambda: all("connected" in run.client_log(silo) for silo in SILOS), "everybody to be connected")
     run.control.end("fit.2.silo-1")
     wait_for(lambda: run.said().count("silo-4 was killed by SIGKILL") >= 3, "silo-4 to have crashed three times")
     run.control.end("fit.4.silo-1")

@@ -31,6 +31,11 @@ def histories(run: Run) -> list[list[dict[str, Any]]]:
 
 def assert_nothing_lost_or_said_twice(run: Run, rounds: int) -> None:
     assert run.committed() == list(range(1, rounds + 1))
+    for record in run.history():  # what training brought is in the checkpoint, and outlives its server
+        if record["outcome"] == "Committed":
+            assert record["full"] == 3
+            assert record["train"]["loss"] == pytest.approx(1 / record["round"])
+            assert record["evaluate"]["loss"] == pytest.approx(1 / (1 + record["round"]))
     released: dict[tuple[str, str, int], set[float]] = {}
     for history in histories(run):
         assert history == run.history()[: len(history)], "what had been released has changed"

@@ -75,11 +75,11 @@ class Controlled(umbel.Client):
         obey("fit", ctx)
         for _ in steps(ctx):
             walking = parameters["weight"][:100_000]
-            walking += 0.01 * ctx.generator.standard_normal(walking.shape).astype(np.float32)
+            walking[:] = walking + 0.01 * ctx.generator.standard_normal(walking.shape)
         if order("fit", ctx)[1] == "plant":
             parameters["weight"][:] = np.frombuffer(PATTERN, np.float32)
-        parameters["norm.mean"] += 1
-        parameters["norm.count"] += 2
+        parameters["norm.mean"] = parameters["norm.mean"] + 1
+        parameters["norm.count"] = parameters["norm.count"] + 2
         return umbel.Update(parameters, metrics={"loss": 1.0 / ctx.round, "unheard-of": 5.0})
 
     def evaluate(self, parameters: dict[str, Array], ctx: umbel.Context) -> umbel.Evaluation:
