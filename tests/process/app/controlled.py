@@ -75,7 +75,7 @@ class Controlled(umbel.Client):
         obey("fit", ctx)
         for _ in steps(ctx):
             walking = parameters["weight"][:100_000]
-            walking[:] = walking + 0.01 * ctx.generator.standard_normal(walking.shape)
+            walking[:] = np.add(walking, 0.01 * ctx.generator.standard_normal(walking.shape))
         if order("fit", ctx)[1] == "plant":
             parameters["weight"][:] = np.frombuffer(PATTERN, np.float32)
         parameters["norm.mean"] = parameters["norm.mean"] + 1
