@@ -53,7 +53,10 @@ async def _bind(app: web.Application, address: str, fresh: FreshContext | None) 
     if not port.isdecimal():
         raise OSError(f"{address!r} is not an address; write host:port")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    listening = socket.create_server((host.strip("[]"), int(port)), family=family)
+    try:
+        listening = socket.create_server((host.strip("[]"), int(port)), family=family)
+    except OSError as error:
+        raise OSError(f"{address} cannot be listened on: {error.strerror or error}; choose another address") from None
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=fresh.context if fresh else None).start()

@@ -49,9 +49,9 @@ class Commands:
 
 
 def environment() -> dict[str, str]:
-    """What a child sees: one thread, unbuffered logs, and whom it must not outlive."""
-    alone = dict.fromkeys(ONE_THREAD, "1")
-    return {**os.environ, **alone, "PYTHONUNBUFFERED": "1", lifeline.VARIABLE: str(os.getpid())}
+    """What a child sees: one thread, few memory arenas, unbuffered logs, and whom it must not outlive."""
+    alone = {**dict.fromkeys(ONE_THREAD, "1"), "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **alone, lifeline.VARIABLE: str(os.getpid())}
 
 
 async def start(arguments: Sequence[str], log: Path) -> asyncio.subprocess.Process:
