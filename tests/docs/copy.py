@@ -13,8 +13,9 @@ from .text import ROOT, tracked
 
 PATIENCE = 900.0  # seconds for one command
 SCRIPTS = Path(sys.executable).parent
+OUTER = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")  # of a make that runs the tests: a make in here is not a part of it
 ENVIRONMENT = {
-    **os.environ,
+    **{name: value for name, value in os.environ.items() if name not in OUTER},
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "PATH": f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
 }
