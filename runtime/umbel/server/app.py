@@ -209,7 +209,7 @@ class Server:
     async def serve(self) -> int:
         if self._start.info is None:
             await self._closing.first_checkpoint(self._conductor.engine.snapshot())
-        await self._models.publish(self._start.round, self._thread)
+        await self._models.publish(self._start.round)
         listener, admin, plain = await self._listen()
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()

@@ -134,15 +134,17 @@ class Closing:
             return await self._undo(action, "NotFinite")
         record.outcome = "Committed"
         self._reduce_training(record, outcome)
+        # Serialised while it is written: nobody asks for the new version before Committed.
+        publishing = asyncio.ensure_future(self.models.publish(action.round))
         try:
             await self._checkpoint(action.round, after, record)
         except CheckpointError as error:
             self._board.checkpoint_failed(error.reason)
+            await publishing
             return await self._undo(action, "CheckpointFailed")
         self._committed = record
+        await publishing
         record.lap("checkpoint")
-        await self.models.publish(action.round, self._thread)
-        record.lap("close")
         return ev.Committed(action.round, action.attempt)
 
     def _reduce_training(self, record: RoundRecord, outcome: Outcome) -> None:
@@ -166,6 +168,8 @@ class Closing:
         assert loaded is not None, "the model of version 0 is on disk before the first round"
         self.models.buffer[:] = loaded.model
         self.strategy.restore(loaded.strategy_state)
+        if self.models.version != loaded.info.round:
+            await self.models.publish(loaded.info.round)
         return ev.CommitFailed(action.round, action.attempt, reason)
 
     async def abandon(self, action: do.Abandon, record: RoundRecord, traffic: Traffic, state: Snapshot) -> None:

@@ -7,7 +7,6 @@ hold the version that members may be fetching.
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
@@ -34,11 +33,11 @@ class ModelStore:
         """Of the published version, hex; empty while none is published."""
         return self._broadcast.digest.hex() if self._broadcast else ""
 
-    async def publish(self, version: int, executor: Executor) -> None:
+    async def publish(self, version: int) -> None:
         """Serialise the buffer as ``version``. The old frames go first: never two broadcasts in memory."""
         self._broadcast = None
         work = partial(frames.broadcast, version, self.buffer, self._frame_bytes)
-        made = await asyncio.get_running_loop().run_in_executor(executor, work)
+        made = await asyncio.get_running_loop().run_in_executor(None, work)
         async with self._ready:
             self.version, self._broadcast = version, made
             self._ready.notify_all()

@@ -19,7 +19,7 @@ from umbel.wire.transport import Broadcast, Bytes
 FRAME_BYTES = 2 * 1024 * 1024  # of data; larger frames gain nothing and hold memory longer
 MAX_FRAME_BYTES = 4 * 1024 * 1024  # accepted from others
 MAX_CONTROL_BYTES = 64 * 1024
-IN_FLIGHT_BYTES = 64 * 1024 * 1024  # of all members together
+IN_FLIGHT_BYTES = 32 * 1024 * 1024  # of all members together
 DIGEST_BYTES = 16
 PADDING = bytes(32 * 1024)  # after an upload: passes through every buffer in which its last bytes would stay
 
