@@ -96,6 +96,11 @@ class Releaser:
         for name in names:
             self._released[phase, name] = max(version, self._released.get((phase, name), -1))
 
+    def take_back(self, phase: str, version: int, names: Mapping[str, float]) -> None:
+        """What `release` gave never left the process: the round was not recorded and is tried again."""
+        for name in names:
+            self._released[phase, name] = version - 1
+
     def release(self, phase: str, version: int, reducer: Reducer) -> Released:
         """The values of ``phase`` on the model of ``version`` that may leave; everything else counted."""
         withheld = Counter(reducer.dropped)

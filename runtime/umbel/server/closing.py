@@ -140,6 +140,7 @@ class Closing:
             await self._checkpoint(action.round, after, record)
         except CheckpointError as error:
             self._board.checkpoint_failed(error.reason)
+            self._releaser.take_back("train", action.round, record.train)
             await publishing
             return await self._undo(action, "CheckpointFailed")
         self._committed = record

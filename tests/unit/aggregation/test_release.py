@@ -108,6 +108,13 @@ def test_what_an_earlier_process_released_is_not_released_again() -> None:
     assert dict(released.withheld) == {REPEATED: 1}
 
 
+def test_what_never_left_the_process_may_leave_at_the_next_try() -> None:
+    by, reports = releaser(), [(10, {"loss": 1.0})] * 4
+    by.take_back("train", 3, release(reports, by, phase="train", version=3).values)
+    assert release(reports, by, phase="train", version=3).values == {"loss": 1.0}
+    assert release(reports, by, phase="train", version=2).values == {}
+
+
 def test_what_was_below_a_floor_may_still_leave_later() -> None:
     by = releaser()
     release([(10, {"loss": 1.0})] * 2, by)

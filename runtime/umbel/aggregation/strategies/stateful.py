@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,9 +20,9 @@ class Stateful(FedAvg):
         super().__init__(parameters, weighting)
         self.arrays: dict[str, Floats] = {}
 
+    @abstractmethod
     def initial(self) -> dict[str, float]:
         """What each array is filled with at the first step, by name."""
-        raise NotImplementedError
 
     def begin_step(self, aggregate: Aggregate, trained: int) -> None:
         if not self.arrays:
