@@ -123,25 +123,17 @@ class Server:
         self._start = start
         state: dict[str, Any] = start.state
         board_state = state.get("board", {})
-        spec = job.spec
-        forced = {"partialUpdates": str(spec.rounds.partial_updates), "selection": str(spec.rounds.selection)}
-        strategy = create(spec.strategy.name, spec.strategy.parameters, str(spec.strategy.weighting), rounds=forced)
-        strategy.restore(start.strategy_state)
-        ranges = {m.name: (m.min, m.max) for m in spec.metrics}
-        releaser = Releaser(ranges, Floors(spec.privacy.min_cohort, spec.privacy.min_examples))
-        for record in board_state.get("rounds", []):
-            releaser.remember("evaluate", record["round"], record["evaluate"])
-            releaser.remember("train", record["round"], record["train"])
+        rounds = board_state.get("rounds", [])
+        metric_names = [m.name for m in job.spec.metrics if m.name != "loss"]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aggregation")
         self._checks = ThreadPoolExecutor(1, thread_name_prefix="checks")
-        self._metrics = ServerMetrics(job.metadata.namespace, job.metadata.name, [m for m in ranges if m != "loss"])
         self._traffic = Traffic()
         self._board = Board(
             job,
             options.uid,
             epoch,
-            history=History(options.state / "history.jsonl", board_state.get("rounds", [])),
-            metrics=self._metrics,
+            history=History(options.state / "history.jsonl", rounds),
+            metrics=ServerMetrics(job.metadata.namespace, job.metadata.name, metric_names),
             traffic=self._traffic,
             log=log,
             kept=board_state,
@@ -151,14 +143,10 @@ class Server:
         self._sessions = Sessions()
         self._models = ModelStore(start.down, start.model, start.round, self._members)
         self._uploads = Uploads(start.up, self._members)
-        rescale = spec.rounds.rescale_cap if spec.rounds.partial_updates == "Rescale" else 1.0
-        aggregation = RoundAggregation(
-            start.down, start.up, strategy, max_abs=spec.limits.max_abs, largest_rescale=rescale
-        )
         pending = state.get("pending")
         self._closing = Closing(
-            aggregation=aggregation,
-            releaser=releaser,
+            aggregation=_aggregation(job, start),
+            releaser=_releaser(job, rounds),
             models=self._models,
             store=start.store,
             board=self._board,
@@ -167,7 +155,7 @@ class Server:
             buffered=lambda: self._uploads.bytes_held,
             pending=RoundRecord.from_json(pending) if pending else None,
         )
-        silos = frozenset(s.name for s in spec.silos)
+        silos = frozenset(s.name for s in job.spec.silos)
         engine = Engine(
             job,
             epoch=epoch,
@@ -298,6 +286,26 @@ class Server:
             files.replace(options.endpoints, json.dumps(body).encode())
         conductor.feed(ev.Tick())
         return listener, admin, plain
+
+
+def _aggregation(job: FederatedJob, start: Beginning) -> RoundAggregation:
+    """Raises StrategyError."""
+    rule, rounds = job.spec.strategy, job.spec.rounds
+    forced = {"partialUpdates": str(rounds.partial_updates), "selection": str(rounds.selection)}
+    strategy = create(rule.name, rule.parameters, str(rule.weighting), rounds=forced)
+    strategy.restore(start.strategy_state)
+    rescale = rounds.rescale_cap if rounds.partial_updates == "Rescale" else 1.0
+    return RoundAggregation(start.down, start.up, strategy, max_abs=job.spec.limits.max_abs, largest_rescale=rescale)
+
+
+def _releaser(job: FederatedJob, rounds: list[dict[str, Any]]) -> Releaser:
+    """``rounds``: the records that an earlier process released."""
+    ranges = {m.name: (m.min, m.max) for m in job.spec.metrics}
+    made = Releaser(ranges, Floors(job.spec.privacy.min_cohort, job.spec.privacy.min_examples))
+    for record in rounds:
+        made.remember("evaluate", record["round"], record["evaluate"])
+        made.remember("train", record["round"], record["train"])
+    return made
 
 
 def _version() -> str:
