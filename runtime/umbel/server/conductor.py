@@ -25,14 +25,13 @@ from umbel.rounds.engine import Engine
 from umbel.rounds.reasons import RELEASING
 from umbel.rounds.view import View
 from umbel.server import messages
+from umbel.server.board import TERMINAL
 from umbel.server.closing import Closing
 from umbel.server.logs import Log
 from umbel.server.models import ModelStore
 from umbel.server.sessions import Channel, Sessions
 from umbel.server.uploads import Uploads
 from umbel.wire import umbel_pb2 as pb
-
-TERMINAL = ("Complete", "Failed")
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from umbel.aggregation.strategies.qfedavg import TRAINING_LOSS
 from umbel.aggregation.strategy import Strategy
 from umbel.job import FederatedJob
 from umbel.rounds import actions as do
@@ -12,7 +13,6 @@ from umbel.wire import umbel_pb2 as pb
 from umbel.wire.layout import Layout
 
 PROTOCOL_VERSIONS = (1,)
-TRAINING_LOSS = "training_loss"  # the scalar of q-FedAvg: the incoming model's loss on the training data
 
 REFUSALS = {
     "NOT_A_MEMBER": ("this silo is not a member of the job", True),

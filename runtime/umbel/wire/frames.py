@@ -6,8 +6,6 @@ a data frame is put together and taken apart by hand, since protobuf would copy 
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
-
 import numpy as np
 import xxhash
 from google.protobuf.message import DecodeError
@@ -20,7 +18,6 @@ FRAME_BYTES = 2 * 1024 * 1024  # of data; larger frames gain nothing and hold me
 MAX_FRAME_BYTES = 4 * 1024 * 1024  # accepted from others
 MAX_CONTROL_BYTES = 64 * 1024
 IN_FLIGHT_BYTES = 32 * 1024 * 1024  # of all members together
-DIGEST_BYTES = 16
 PADDING = bytes(32 * 1024)  # after an upload: passes through every buffer in which its last bytes would stay
 
 _DATA_TAG = 0x12  # field 2, length-delimited
@@ -28,16 +25,6 @@ _DATA_TAG = 0x12  # field 2, length-delimited
 
 class FrameError(ValueError):
     """Bytes that are no frame of the protocol."""
-
-
-class _Frame(Protocol):
-    header: pb.UpdateHeader | pb.ModelHeader
-    commit: pb.Commit
-
-    def WhichOneof(self, name: str) -> str | None: ...
-
-
-Header = TypeVar("Header", pb.UpdateHeader, pb.ModelHeader)
 
 
 def _prefix(length: int) -> bytes:
