@@ -1,0 +1,1 @@
+"""The hub operator: a FederatedJob becomes a server and one FederatedClient per silo."""
