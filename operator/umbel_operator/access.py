@@ -125,7 +125,7 @@ def _token(path: Path, user: Mapping[str, Any]) -> str | None:
         return (path.parent / user["tokenFile"]).read_text().strip()
     if user.get("exec"):
         return _from_plugin(user["exec"])
-    return user.get("token")
+    return str(user["token"]) if user.get("token") else None
 
 
 def _from_plugin(plugin: Mapping[str, Any]) -> str | None:
@@ -134,7 +134,7 @@ def _from_plugin(plugin: Mapping[str, Any]) -> str | None:
     environment = {entry["name"]: entry["value"] for entry in plugin.get("env") or []}
     command = [plugin["command"], *(plugin.get("args") or [])]
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own kubeconfig names it, as for kubectl
+        done = subprocess.run(
             command,
             env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": json.dumps(info)},
             capture_output=True,

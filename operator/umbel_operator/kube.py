@@ -19,6 +19,7 @@ import aiohttp
 from umbel_operator import access
 
 Object = dict[str, Any]
+Objects = list[Object]  # Kube.list hides the name below
 
 UMBEL = "umbel.dev/v1alpha1"
 CALL_SECONDS = 30.0
@@ -136,7 +137,7 @@ class Kube:
         """None: there is no such object."""
         return await _or_none(self.request("GET", kind.path(namespace, name)))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> list[Object]:
+    async def list(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> Objects:
         items, _ = await self._list(kind, namespace, selector)
         return items
 
@@ -213,7 +214,7 @@ class Kube:
             except (ApiError, access.AccessError) as error:
                 if not (isinstance(error, ApiError) and error.status == 410):
                     wait = getattr(error, "retry_after", None) or pause
-                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, PAUSE_SECONDS[1])
 
     async def request(
@@ -248,7 +249,7 @@ class Kube:
         params = {"fieldManager": manager, "force": "true"}
         return dict(await self.request("PATCH", path, body=obj, params=params, content_type=APPLY))
 
-    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> tuple[list[Object], str]:
+    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> tuple[Objects, str]:
         """In pages; with what a watch goes on from."""
         items: list[Object] = []
         params = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
