@@ -1,0 +1,230 @@
+"""The site file: what a silo's administrator allows, and what his cluster needs. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+from yaml.constructor import ConstructorError
+
+from umbel.manifest.errors import Fault, JobError, kind, shown
+from umbel.manifest.kubernetes import ResourceList, Resources
+from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue, Part, Quantity, Text, Whole
+from umbel.manifest.translate import faults_of
+
+MAX_BYTES = 1 << 20
+ADVICE = "name a silo's site file"
+DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "2Gi"})
+
+
+class SiteError(JobError):
+    """A site file that cannot be used. Its text has one line for each fault."""
+
+
+def _wrong(fault: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError("umbel", "{fault}; {remedy}", {"fault": fault, "remedy": remedy})
+
+
+def _pattern(text: str) -> str:
+    if not text or any(ord(c) <= 32 or ord(c) == 127 for c in text):
+        raise _wrong(f"{shown(text)} is not a pattern", "write a name or a pattern like acme-*, without blanks")
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise _wrong(f"{shown(text)} is not a range of addresses ({error})", "write it like 10.1.0.0/16") from None
+
+
+def _inside(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        raise _wrong(f"{shown(text)} is not a path inside the volume", "write it like scans/2026")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not text.replace("_", "a").isalnum() or text[0].isdigit() or not text.isascii():
+        raise _wrong(f"{shown(text)} is not the name of a variable", "write it like HTTPS_PROXY")
+    return text
+
+
+Pattern = Annotated[str, Field(strict=True, min_length=1, max_length=512), AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], Field(max_length=256)]
+Cidr = Annotated[str, Field(strict=True, max_length=64), AfterValidator(_network)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+SubPath = Annotated[str, Field(strict=True, max_length=1024), AfterValidator(_inside)]
+Variable = Annotated[str, Field(strict=True, min_length=1, max_length=253), AfterValidator(_variable)]
+EVERY: tuple[str, ...] = ("*",)
+
+
+class Policy(Part):
+    """What may run here. Everything else is refused."""
+
+    images: Patterns = Field(default=(), description="Patterns of images; empty allows none.")
+    clients: Patterns = Field(default=EVERY, description="Patterns of module:object.")
+    namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces.")
+    jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs.")
+
+
+class Dataset(Part):
+    """A data set of this silo. Without a volume it is just a name."""
+
+    volume_claim: DnsName | None = Field(default=None, description="PersistentVolumeClaim, mounted read-only.")
+    sub_path: SubPath | None = Field(default=None, description="Folder of that volume.")
+    namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces that may use it.")
+    jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs that may use it.")
+
+
+class Toleration(Part):
+    """As in a pod."""
+
+    key: LabelKey | None = Field(default=None, description="The taint's key; none: every key.")
+    operator: Literal["Equal", "Exists"] = Field(default="Equal", description="How key and value match.")
+    value: LabelValue | None = Field(default=None, description="The taint's value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="The taint's effect; none: every effect."
+    )
+    toleration_seconds: Whole | None = Field(default=None, description="How long NoExecute is borne.")
+
+
+class Pods(Part):
+    """What the clients' pods need in this cluster."""
+
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When images are pulled."
+    )
+    image_pull_secrets: tuple[DnsName, ...] = Field(default=(), max_length=16, description="Secrets to pull images.")
+    env: Mapping[Variable, Text] = Field(default_factory=dict, max_length=64, description="Environment variables.")
+    node_selector: Mapping[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="Labels that a node must have."
+    )
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16, description="Taints that are borne.")
+    runtime_class_name: DnsName | None = Field(default=None, description="RuntimeClass, for GPUs.")
+    labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16, description="More labels.")
+    annotations: Mapping[LabelKey, Text] = Field(default_factory=dict, max_length=16, description="Annotations.")
+    defaults: Resources = Field(
+        default=DEFAULT_RESOURCES, description="Resources where the job gives none, by resource."
+    )
+    ceilings: ResourceList = Field(default_factory=dict, description="The most that one client may have, by resource.")
+
+
+class State(Part):
+    """The volume of a client's private parameters and final model."""
+
+    size: Quantity = Field(default="1Gi", description="Size of the volume.")
+    storage_class_name: DnsName | None = Field(default=None, description="StorageClass. Default: the cluster's.")
+    access_modes: tuple[Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"], ...] = Field(
+        default=("ReadWriteOnce",), min_length=1, max_length=3, description="Access modes of the volume."
+    )
+
+
+class Egress(Part):
+    """Addresses that clients may reach besides the server and the name service."""
+
+    cidr: Cidr = Field(description="Range of addresses.")
+    ports: tuple[Port, ...] = Field(default=(), max_length=32, description="TCP ports; empty: all of them.")
+
+
+class Network(Part):
+    """Openings of the clients' NetworkPolicy."""
+
+    egress: tuple[Egress, ...] = Field(default=(), max_length=32, description="More addresses.")
+
+
+class Site(Part):
+    """One silo's site file."""
+
+    silo: DnsLabel = Field(max_length=50, description="Name of the silo, as the hub knows it.")
+    policy: Policy = Field(default_factory=Policy, description="What may run here.")
+    datasets: Mapping[str, Dataset] = Field(default_factory=dict, description="Data sets by name.")
+    pods: Pods = Field(default_factory=Pods, description="What the clients' pods need.")
+    state: State = Field(default_factory=State, description="Volumes for the clients' state.")
+    retain_state: Flag = Field(default=True, description="State volumes stay until the administrator removes them.")
+    network: Network = Field(default_factory=Network, description="Openings of the clients' NetworkPolicy.")
+
+
+class _Names(Part):
+    names: tuple[LabelValue, ...] = Field(default=(), max_length=256, description="Names of data sets.")
+
+
+def load(path: Path) -> Site:
+    """Raises SiteError, also for a file that cannot be read."""
+    return parse(_document(path))
+
+
+def parse(data: Any) -> Site:
+    """A site file that is already read. Raises SiteError with every fault."""
+    if not isinstance(data, Mapping):
+        raise SiteError([Fault("the site file", f"is {kind(data)}", "write a mapping with silo, policy, datasets")])
+    faults: list[Fault] = []
+    listed = data.get("datasets")
+    datasets = _datasets(listed, faults)
+    rest = {key: value for key, value in data.items() if key != "datasets" or not isinstance(listed, Mapping)}
+    try:
+        site = Site.model_validate(rest)
+    except ValidationError as error:
+        faults[:0] = faults_of(error, Site)
+    if faults:
+        raise SiteError(faults)
+    return site.model_copy(update={"datasets": datasets})
+
+
+def _datasets(listed: Any, faults: list[Fault]) -> dict[str, Dataset]:
+    """Each on its own: the words for a fault are found by its place among a model's fields, not among names."""
+    if not isinstance(listed, Mapping):
+        return {}
+    found = {}
+    for name, value in listed.items():
+        try:
+            _Names.model_validate({"names": [name]})
+            found[name] = Dataset.model_validate({} if value is None else value)
+            if found[name].sub_path is not None and found[name].volume_claim is None:
+                faults.append(Fault(f"datasets.{name}.subPath", "is given without a volume", "give volumeClaim too"))
+        except ValidationError as error:
+            if error.title == "_Names":
+                fault = next(faults_of(error, _Names))
+                faults.append(Fault("datasets", f"the key {fault.fault}", fault.remedy))
+            else:
+                faults += [
+                    Fault(f"datasets.{name}" + ("" if f.field == "the manifest" else f".{f.field}"), f.fault, f.remedy)
+                    for f in faults_of(error, Dataset)
+                ]
+    if len(found) > 256:
+        faults.append(Fault("datasets", f"has {len(found)} entries", "keep at most 256"))
+    return found
+
+
+def _document(path: Path) -> Any:
+    name = str(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SiteError([Fault(name, "is larger than 1 MiB", ADVICE)])
+        return yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except FileNotFoundError:
+        fault = Fault(name, "no such file", ADVICE)
+    except OSError as error:
+        fault = Fault(name, f"cannot be read ({error.strerror})", ADVICE)
+    except UnicodeDecodeError:
+        fault = Fault(name, "is not UTF-8 text", "save it as UTF-8")
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        fault = Fault(name, f"is not YAML ({' '.join(str(error).split())})", "mend the YAML there")
+    raise SiteError([fault])
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice: of two policies the second would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"the key {key.value} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
