@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from umbel.wire.pki import CLOCK_SKEW, RENEW_AFTER, silo_id
 
 FIRST = "umbel member"
+PrivateKey = ec.EllipticCurvePrivateKey
 
 
 def new_key() -> bytes:
@@ -22,7 +23,7 @@ def new_key() -> bytes:
     )
 
 
-def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+def load_key(pem: bytes) -> PrivateKey:
     """Raises ValueError."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
@@ -33,7 +34,7 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def request(key: ec.EllipticCurvePrivateKey, before: str, certificate: str, now: float) -> str:
+def request(key: PrivateKey, before: str, certificate: str, now: float) -> str:
     """The signing request to show the hub. ``before``, the one it has, stays while it will do.
 
     Its subject names the certificate that it is to replace: at two thirds of that one's life the text changes, which
@@ -51,9 +52,7 @@ def request(key: ec.EllipticCurvePrivateKey, before: str, certificate: str, now:
     )
 
 
-def fault(
-    key: ec.EllipticCurvePrivateKey, certificate: str, authorities: str, trust_domain: str, silo: str, now: float
-) -> str | None:
+def fault(key: PrivateKey, certificate: str, authorities: str, trust_domain: str, silo: str, now: float) -> str | None:
     """Why ``certificate`` must not be used; None: it is this silo's, by an authority of the hub."""
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
@@ -84,7 +83,7 @@ def renew_at(certificate: str) -> float | None:
     return start + RENEW_AFTER * (end - start)
 
 
-def _to_replace(key: ec.EllipticCurvePrivateKey, certificate: str, now: float) -> str | None:
+def _to_replace(key: PrivateKey, certificate: str, now: float) -> str | None:
     """The subject that asks for the successor of ``certificate``, once it is due."""
     due = renew_at(certificate)
     if due is None or now < due:
@@ -93,7 +92,7 @@ def _to_replace(key: ec.EllipticCurvePrivateKey, certificate: str, now: float) -
     return f"umbel renewal {found.serial_number:x}" if found.public_key() == key.public_key() else None
 
 
-def _subject(key: ec.EllipticCurvePrivateKey, pem: str) -> str | None:
+def _subject(key: PrivateKey, pem: str) -> str | None:
     """The subject of a request that is ours."""
     try:
         found = x509.load_pem_x509_csr(pem.encode())

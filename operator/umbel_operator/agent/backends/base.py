@@ -1,0 +1,49 @@
+"""What the agent asks of a place that runs clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from umbel_operator.agent.federatedclient import FederatedClient
+from umbel_operator.agent.plan import Clocks, Plan, Seen
+from umbel_operator.agent.site import Site
+
+
+class Trouble(Exception):
+    """A backend that could not do as it was told. ``reason``: a constant for the hub. ``message``: for the hub too,
+    so nothing of the silo's inside; the cause goes to the agent's log. ``temporary``: it may pass by itself."""
+
+    def __init__(self, reason: str, message: str, *, temporary: bool) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.temporary = reason, message, temporary
+
+
+class Backend(Protocol):
+    """Every method raises Trouble. Adoption needs no verb: `observe` finds what an earlier agent has started."""
+
+    name: str
+
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+        """What is there of the client called ``name``, whoever started it; ``client``: None when it is gone."""
+        ...
+
+    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
+        """Pure: starting, changing and stopping it."""
+        ...
+
+    def farewell(self, seen: Seen, site: Site) -> Plan:
+        """Pure: removing what is left of one that the hub no longer has."""
+        ...
+
+    async def execute(self, plan: Plan) -> None:
+        """Do its actions, in order."""
+        ...
+
+    async def known(self) -> Collection[str]:
+        """The clients of which anything is left here that is not meant to stay."""
+        ...
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """For ever: say which client something happened to."""
+        ...

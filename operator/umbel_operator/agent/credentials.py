@@ -1,0 +1,156 @@
+"""The silo's access to the hub: a kubeconfig with a token that lives for a day and is renewed at half of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from umbel.wire.pki import write_private
+from umbel_operator import kube
+from umbel_operator.access import Access, AccessError, kubeconfig
+from umbel_operator.agent import logs
+
+ACCOUNT = "umbel-agent"
+TOKEN_SECONDS = 86_400
+RENEW_AFTER = 0.5  # of a token's life: a silo may be away for the other half
+SECRET_KEY = "kubeconfig"
+
+
+class HubCredentials:
+    """``path``: the kubeconfig that the silo was given. Renewed tokens go there, or where it cannot be written, to a
+    copy (and the copy to a Secret, if one is named). Of file and copy the one whose token ends later counts, so that
+    a silo that is added again goes on with the new file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = tempfile.TemporaryDirectory(prefix="umbel-hub-")
+        self._copy = Path(self._folder.name) / "kubeconfig"
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def read(self) -> Access:
+        """Raises AccessError."""
+        if not self._copy.exists():
+            return kubeconfig(self.path)
+        copy = kubeconfig(self._copy)
+        try:
+            given = kubeconfig(self.path)
+        except AccessError:
+            return copy
+        return copy if _end(copy) > _end(given) else given
+
+    def stamp(self) -> object:
+        """Another whenever `read` may find something else."""
+        return tuple(_stamp(path) for path in (self.path, self._copy))
+
+    def client(self) -> kube.Kube:
+        """Raises AccessError."""
+        self.read()
+        return kube.Kube(self.read, self.stamp)
+
+    def adopt(self, text: str) -> None:
+        """A renewed kubeconfig that an earlier agent kept."""
+        write_private(self._copy, text.encode())
+
+    def renewed(self, token: str) -> str:
+        """Keeps the new token; the kubeconfig that holds it. Raises AccessError."""
+        text = written(replace(self.read(), token=token))
+        try:
+            write_private(self.path, text.encode())
+        except OSError:
+            self.adopt(text)
+        return text
+
+
+async def fetch(silo: kube.Kube, namespace: str, secret: str, credentials: HubCredentials) -> None:
+    """Take over what is in the Secret, if there is anything."""
+    found = await silo.get(kube.SECRET, secret, namespace)
+    data = ((found or {}).get("data") or {}).get(SECRET_KEY)
+    if data:
+        credentials.adopt(base64.b64decode(data).decode())
+
+
+async def keep(silo: kube.Kube, namespace: str, secret: str, text: str) -> None:
+    await silo.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "umbel"}},
+            "type": "Opaque",
+            "data": {SECRET_KEY: base64.b64encode(text.encode()).decode()},
+        },
+        manager="umbel-agent",
+    )
+
+
+async def request_token(hub: kube.Kube, namespace: str) -> str:
+    """A new token for the account that the present one speaks for. Raises ApiError."""
+    path = f"{kube.SERVICE_ACCOUNT.path(namespace, ACCOUNT)}/token"
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": TOKEN_SECONDS},
+    }
+    answer = await hub.request("POST", path, body=body)
+    logs.info("the hub gave a new token")
+    return str(answer["status"]["token"])
+
+
+def life(token: str | None) -> tuple[float, float] | None:
+    """When a service account's token begins and ends; None: it says nothing of the kind, and is not renewed."""
+    try:
+        claims: Mapping[str, Any] = json.loads(_decoded((token or "").split(".")[1]))
+        return float(claims["iat"]), float(claims["exp"])
+    except (IndexError, KeyError, ValueError, TypeError):
+        return None
+
+
+def renew_at(token: str | None) -> float | None:
+    lived = life(token)
+    return None if lived is None else lived[0] + RENEW_AFTER * (lived[1] - lived[0])
+
+
+def written(reach: Access) -> str:
+    """A kubeconfig of one context, with everything in it."""
+    cluster: dict[str, Any] = {"server": reach.server}
+    if reach.authorities:
+        cluster["certificate-authority-data"] = base64.b64encode(reach.authorities.encode()).decode()
+    if reach.insecure:
+        cluster["insecure-skip-tls-verify"] = True
+    if reach.server_name:
+        cluster["tls-server-name"] = reach.server_name
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "hub", "cluster": cluster}],
+        "users": [{"name": "silo", "user": {"token": reach.token}}],
+        "contexts": [{"name": "hub", "context": {"cluster": "hub", "user": "silo", "namespace": reach.namespace}}],
+        "current-context": "hub",
+    }
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _end(reach: Access) -> float:
+    lived = life(reach.token)
+    return lived[1] if lived else 0.0
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _stamp(path: Path) -> object:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,35 @@
+"""What the hub is told of the silo itself: that its agent lives, its version, its backend, its data sets' names."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from typing import Any
+
+LEASE = "umbel-agent"
+ANNOTATION = "umbel.dev/agent"
+BEAT_SECONDS = 10.0
+LEASE_SECONDS = 40
+NAMES = 256
+
+
+def lease(
+    namespace: str, holder: str, version: str, backend: str, datasets: Iterable[str], now: float
+) -> dict[str, Any]:
+    told = {"version": version, "backend": backend, "datasets": sorted(datasets)[:NAMES]}
+    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": LEASE,
+            "namespace": namespace,
+            "annotations": {ANNOTATION: json.dumps(told, separators=(",", ":"))},
+        },
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        },
+    }
