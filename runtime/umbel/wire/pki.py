@@ -61,7 +61,12 @@ def expiry(pem: bytes) -> float:
 
 def renew_at(path: Path) -> float:
     """When the first certificate of a PEM file should be issued anew, in seconds since the epoch."""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return renewal(path.read_bytes())
+
+
+def renewal(pem: bytes) -> float:
+    """The same of PEM bytes. Raises ValueError."""
+    certificate = x509.load_pem_x509_certificate(pem)
     start, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     return start + RENEW_AFTER * (end - start)
 
@@ -82,24 +87,40 @@ class Authority:
     def create(cls, directory: Path) -> Authority:
         """Make a new authority in ``directory`` (made if need be). One that is there already stays in the bundle."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        trusted = directory / "ca.crt"
+        made = cls.generate(trusted.read_bytes() if trusted.exists() else b"")
+        write_private(directory / "ca.key", made.key_pem)
+        _write(trusted, made.bundle, 0o644)
+        return made
+
+    @classmethod
+    def generate(cls, older: bytes = b"") -> Authority:
+        """A new authority that is on no disk. The first of the bundle ``older`` stays trusted."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _authority_certificate(key)
-        trusted = directory / "ca.crt"
-        older = x509.load_pem_x509_certificates(trusted.read_bytes())[:1] if trusted.exists() else []
-        bundle = b"".join(map(_pem, [certificate, *older]))
-        write_private(directory / "ca.key", _key_pem(key))
-        _write(trusted, bundle, 0o644)
-        return cls(certificate, key, bundle)
+        kept = x509.load_pem_x509_certificates(older)[:1] if older else []
+        return cls(certificate, key, b"".join(map(_pem, [certificate, *kept])))
 
     @classmethod
     def load(cls, directory: Path) -> Authority:
         """Raises OSError when a file is missing, ValueError when the two do not belong together."""
-        bundle = (directory / "ca.crt").read_bytes()
-        key = _load_key(directory / "ca.key")
+        try:
+            return cls.from_pem((directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{directory}: {error}") from None
+
+    @classmethod
+    def from_pem(cls, bundle: bytes, key_pem: bytes) -> Authority:
+        """Raises ValueError when the two do not belong together."""
+        key = _private_key(key_pem)
         for certificate in x509.load_pem_x509_certificates(bundle):
             if certificate.public_key() == key.public_key():
                 return cls(certificate, key, bundle)
-        raise ValueError(f"{directory}: ca.key belongs to none of the authorities in ca.crt")
+        raise ValueError("ca.key belongs to none of the authorities in ca.crt")
+
+    @property
+    def key_pem(self) -> bytes:
+        return _key_pem(self.key)
 
     def issue(
         self, directory: Path, uri: str, dns: Sequence[str] = (), hours: float = CERTIFICATE_HOURS
@@ -119,6 +140,28 @@ class Authority:
         _write(directory / "ca.crt", self.bundle, 0o644)
         _write(directory / "tls.crt", _pem(self._sign(key.public_key(), uri, dns, hours)), 0o644)
         return Credentials(directory / "tls.crt", key_file, directory / "ca.crt")
+
+    def sign_request(self, request: bytes, uri: str, hours: float = CERTIFICATE_HOURS) -> bytes:
+        """A caller's certificate (PEM) for the key of a PEM request; the names in the request are not used.
+
+        Raises ValueError for what is no request, has another kind of key, or was not signed by its own key.
+        """
+        asked = x509.load_pem_x509_csr(request)
+        public = asked.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+            raise ValueError("the request's key is not ECDSA P-256")
+        if not asked.is_signature_valid:
+            raise ValueError("the request is not signed by its own key")
+        return _pem(self._sign(public, uri, (), hours))
+
+    def identity(self, uri: str, dns: Sequence[str] = (), hours: float = CERTIFICATE_HOURS) -> tuple[bytes, bytes]:
+        """(certificate, key) as PEM of a new key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _pem(self._sign(key.public_key(), uri, dns, hours)), _key_pem(key)
+
+    def renewed(self, key_pem: bytes, uri: str, dns: Sequence[str] = (), hours: float = CERTIFICATE_HOURS) -> bytes:
+        """A new certificate (PEM) of a key that is kept. Raises ValueError."""
+        return _pem(self._sign(_private_key(key_pem).public_key(), uri, dns, hours))
 
     def _sign(self, public: ec.EllipticCurvePublicKey, uri: str, dns: Sequence[str], hours: float) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
@@ -156,10 +199,29 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     temporary.replace(path)
 
 
+def new_request() -> tuple[bytes, bytes]:
+    """(request, key) as PEM of a new key. The request names nobody: whoever signs it knows who asks."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return request_for(_key_pem(key)), _key_pem(key)
+
+
+def request_for(key_pem: bytes) -> bytes:
+    """A certificate signing request (PEM) of a key. Raises ValueError."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name("umbel member"))
+    return builder.sign(_private_key(key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    try:
+        return _private_key(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{path}: not an ECDSA key")
+        raise ValueError("not an ECDSA key")
     return key
 
 
