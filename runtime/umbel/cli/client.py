@@ -7,12 +7,15 @@ import logging
 import os
 import signal
 import traceback
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from umbel.cli.errors import CliError
+from umbel.client import pod
 from umbel.client.api import Client
 from umbel.client.context import Dataset
 from umbel.client.loader import LoadError, load
@@ -36,6 +39,7 @@ STOPPED = 75  # by a signal, or the app did not return: started again, it goes o
 @click.option("--data", type=click.Path(path_type=Path), help="Where that data set lies on this machine.")
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="Folder that survives a restart.")
 @click.option("--path", "paths", multiple=True, metavar="FOLDER", help="Put on the import path; may be repeated.")
+@click.option("--pod", "in_pod", is_flag=True, help="As a container: say why it ended to Kubernetes, then wait.")
 def client_command(
     server: str,
     server_name: str,
@@ -46,6 +50,7 @@ def client_command(
     data: Path | None,
     state: Path,
     paths: tuple[str, ...],
+    in_pod: bool,
 ) -> int:
     """Take part in a job as one silo.
 
@@ -55,10 +60,15 @@ def client_command(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     site = Site(silo, Dataset(dataset, _readable(data)), _writable(state))
+    if in_pod and pod.MARK.exists():
+        return asyncio.run(_until_stopped(pod.wait_to_be_stopped()))
+    if in_pod and pod.ended_before(site.state):
+        return 0
     credentials = _credentials(tls)
     app = _load(reference, paths)
+    name = server_name or urlsplit(server).hostname or ""
     try:
-        return asyncio.run(_take_part(app, site, server, server_name or urlsplit(server).hostname or "", credentials))
+        return asyncio.run(_take_part(app, site, server, name, credentials, in_pod))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
     except Stuck as error:
@@ -66,17 +76,28 @@ def client_command(
         return STOPPED
 
 
-async def _take_part(app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None) -> int:
+async def _take_part(
+    app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None, in_pod: bool
+) -> int:
     transport = transport_for(server)
 
     async def connect() -> Connection:
         return await transport.connect(server, credentials, server_name)
 
-    taking_part = asyncio.ensure_future(Member(app, site, connect).run())
+    async def take_part() -> None:
+        outcome = await Member(app, site, connect).run()
+        if in_pod:
+            pod.say_ended(outcome, site.state)
+
+    return await _until_stopped(take_part())
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> int:
+    task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, taking_part.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
-        await taking_part
+        await task
     except asyncio.CancelledError:
         return STOPPED
     return 0

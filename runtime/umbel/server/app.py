@@ -244,7 +244,7 @@ class Server:
             return
         try:
             await asyncio.to_thread(output.export, self._board.model_path, uri)
-            self._log("output_written")
+            self._board.output_written()
         except output.OutputError as error:
             self._board.output_failed(str(error))
 

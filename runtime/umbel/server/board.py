@@ -76,6 +76,7 @@ class Board:
         self._shown = Released.from_json(kept)
         self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
+        self._output: dict[str, Any] = {}  # empty before the end, or without spec.model.output.uri
         self._between = Traffic()  # published between rounds, and still to be counted to a round
 
     # ---- checkpoint and state
@@ -100,7 +101,12 @@ class Board:
     def model_path(self) -> Path:
         return Path(self._model["path"])
 
+    def output_written(self) -> None:
+        self._output = {"written": True, "message": ""}
+        self._log("output_written")
+
     def output_failed(self, message: str) -> None:
+        self._output = {"written": False, "message": message}
         self._log("output_failed", reason=message)
 
     # ---- release
@@ -163,6 +169,7 @@ class Board:
             "metrics": self._shown.latest,
             "history": list(self._shown.rounds),
             "model": self._model,
+            "output": self._output,
             "bytes": self._shown.bytes,
         }
 
