@@ -1,0 +1,20 @@
+"""Tests against a real API server: etcd, kube-apiserver and kube-controller-manager, without a node."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "hack/cluster"))
+
+from umbel_cluster import api as _api  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_api.Api]:
+    """One for each worker, for the whole session: every test makes namespaces of its own."""
+    with _api.serving(tmp_path_factory.mktemp("api")) as serving:
+        yield serving
