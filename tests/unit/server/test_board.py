@@ -74,7 +74,7 @@ def test_time_spent_after_the_state_file_is_in_what_is_shown(desk: Desk) -> None
 def test_counts_of_the_open_round_are_not_in_the_status(desk: Desk) -> None:
     assert desk.board.status(view()).keys() == {
         *("job", "namespace", "uid", "epoch", "phase", "reason", "message", "round", "attempt", "total"),
-        *("members", "connected", "invited", "secondsToDeadline", "metrics", "history", "model", "bytes"),
+        *("members", "connected", "invited", "secondsToDeadline", "metrics", "history", "model", "output", "bytes"),
     }
 
 
