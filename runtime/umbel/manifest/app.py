@@ -10,10 +10,11 @@ from pydantic import ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from umbel.manifest.errors import kind
-from umbel.manifest.scalars import GLOB, IMAGE, LABEL, OBJECT, DnsLabel, DnsName, Flag, Part, Text, Uri
+from umbel.manifest.scalars import GLOB, IMAGE, LABEL, OBJECT, DnsLabel, DnsName, Flag, Part, ShortKey, Text, Uri
 
 MAX_CONFIG = 64
 MAX_CONFIG_TEXT = 4096
+LOWEST, HIGHEST = -(2**63), 2**63 - 1024  # both are floats too, so that a CustomResourceDefinition can say them
 
 
 def scalar(value: Any) -> bool | int | float | str:
@@ -23,7 +24,7 @@ def scalar(value: Any) -> bool | int | float | str:
         fault, remedy = f"is {kind(value)}", "use a number, a string or a boolean"
     elif isinstance(value, float) and not math.isfinite(value):
         fault, remedy = f"{value} is not finite", "use a finite number"
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    elif isinstance(value, int | float) and not LOWEST <= value <= HIGHEST:
         fault, remedy = "does not fit into 64 bits", "use a smaller number or a string"
     elif isinstance(value, str) and len(value) > MAX_CONFIG_TEXT:
         fault, remedy = f"has {len(value)} characters", f"keep it to {MAX_CONFIG_TEXT}; put more into the image"
@@ -35,7 +36,6 @@ def scalar(value: Any) -> bool | int | float | str:
 ConfigValue = Annotated[
     bool | int | float | str, PlainValidator(scalar, json_schema_input_type=bool | int | float | str)
 ]
-ConfigKey = Annotated[str, Field(strict=True, min_length=1, max_length=63)]
 
 
 class App(Part):
@@ -47,7 +47,7 @@ class App(Part):
     client: Annotated[str, Field(strict=True, max_length=253, pattern=OBJECT)] = Field(
         description="The umbel.Client, as module:object."
     )
-    config: Mapping[ConfigKey, ConfigValue] = Field(
+    config: Mapping[ShortKey, ConfigValue] = Field(
         default_factory=dict,
         max_length=MAX_CONFIG,
         description="Scalars handed to every call of the client: numbers, strings, booleans.",

@@ -58,13 +58,14 @@ Real = Annotated[float, Field(strict=True, allow_inf_nan=False), PlainSerializer
 DnsLabel = Annotated[str, Field(strict=True, max_length=63, pattern=LABEL)]
 DnsName = Annotated[str, Field(strict=True, max_length=253, pattern=SUBDOMAIN)]
 LabelValue = Annotated[str, Field(strict=True, max_length=63, pattern=LABEL_VALUE)]
+ShortKey = Annotated[str, Field(strict=True, min_length=1, max_length=63)]
 LabelKey = Annotated[str, Field(strict=True, max_length=317, pattern=LABEL_KEY)]
 Uri = Annotated[str, Field(strict=True, max_length=1024, pattern=URI)]
 
 
 def _whole_quantity(value: Any) -> Any:
-    """A quantity may be given as a whole number, as in the Kubernetes API; 0.5 has to be a string there too."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """A quantity may be given as a whole number of 64 bits, as in the Kubernetes API; 0.5 has to be a string there."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value < 2**63 else value
 
 
 Quantity = Annotated[str, Field(strict=True, max_length=32, pattern=QUANTITY), BeforeValidator(_whole_quantity)]

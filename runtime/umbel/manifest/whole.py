@@ -10,7 +10,7 @@ from pydantic import Field
 from umbel.manifest.app import App, Metadata, Model
 from umbel.manifest.kubernetes import Server, Silo, SiloSelector
 from umbel.manifest.rounds import MAX_METRICS, MAX_SILOS, Evaluation, Limits, Metric, Privacy, Rounds
-from umbel.manifest.scalars import MANAGER, Flag, Part, Real, Text, Whole
+from umbel.manifest.scalars import MANAGER, Flag, Part, Real, ShortKey, Whole
 
 API_VERSION = "umbel.dev/v1alpha1"
 KIND = "FederatedJob"
@@ -22,7 +22,7 @@ class Strategy(Part):
     name: Annotated[str, Field(strict=True, min_length=1, max_length=253)] = Field(
         default="FedAvg", description="A built-in rule, or a class of the image as module:Class."
     )
-    parameters: Mapping[Text, Real] = Field(
+    parameters: Mapping[ShortKey, Real] = Field(
         default_factory=dict, max_length=32, description="Numbers of the rule; what is left out has its default."
     )
     weighting: Literal["Examples", "Uniform"] | None = Field(
