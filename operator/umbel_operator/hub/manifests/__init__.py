@@ -1,0 +1,1 @@
+"""The objects of one FederatedJob, as pure functions of its spec."""

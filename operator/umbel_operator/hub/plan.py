@@ -1,0 +1,65 @@
+"""What a pass wants done. Executed in order; each step may be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from umbel_operator.hub.observed import Told
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """``force``: without waiting for its node, which is silent."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The server's admin port: who belongs to the job, and the numbers that may change while it runs."""
+
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """An Event of the job."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    status: Object
+
+
+Action = Apply | Delete | Tell | Announce | SetStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``again``: seconds after which to look once more; None: when something happens. ``poll``: whether the server's
+    ``/status`` is of interest until then."""
+
+    actions: tuple[Action, ...] = ()
+    again: float | None = None
+    poll: bool = False
+    delete_job: bool = False
+
+    @property
+    def writes(self) -> tuple[Action, ...]:
+        return tuple(action for action in self.actions if not isinstance(action, Tell))
