@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +9,7 @@ from typing import Any
 
 from .pki import Authority
 from .processes import Components
+from .rest import Client
 from .tools import ClusterError, installed, kubernetes
 
 
@@ -33,7 +30,7 @@ class ControlPlane:
     hosts: list[str]  # further names and addresses that its certificate is for
     ports: Ports
     services: str  # the Services' range of addresses
-    pods: str | None = None  # the pods' range; None: there are no nodes
+    nodes: bool = False
 
     def __post_init__(self) -> None:
         self.url = f"https://{self.address}:{self.ports.api}"
@@ -41,6 +38,8 @@ class ControlPlane:
         self.kubeconfig = self.authority.kubeconfig(
             self.folder / "admin.kubeconfig", self.url, "umbel-cluster-admin", "system:masters"
         )
+        certificate, key = self.authority.issue("umbel-cluster-admin")
+        self.client = Client(self.address, self.ports.api, self.authority.certificate, certificate, key)
         commands = self.components.commands
         commands["etcd"] = self._etcd()
         commands["apiserver"] = self._api()
@@ -54,25 +53,16 @@ class ControlPlane:
         for name in others:
             self.components.start(name)
         if "controller-manager" in others:
-            # The first pod of a namespace is refused before its service account is there.
-            path = "/api/v1/namespaces/default/serviceaccounts/default"
-            self.components.await_ready("controller-manager", lambda: self.status("GET", path) == 200)
+            self.await_controllers()
 
     def start_api(self) -> None:
         self.components.start("apiserver")
-        self.components.await_ready("apiserver", lambda: self.status("GET", "/readyz") == 200)
+        self.components.await_ready("apiserver", lambda: self.client.status("GET", "/readyz") == 200)
 
-    def status(self, method: str, path: str, body: Any = None) -> int:
-        """The administrator's request, answered with its HTTP status; 0: no answer."""
-        certificate, key = self.authority.issue("umbel-cluster-admin")
-        context = ssl.create_default_context(cafile=str(self.authority.certificate))
-        context.load_cert_chain(certificate, key)
-        connection = http.client.HTTPSConnection(self.address, self.ports.api, timeout=5, context=context)
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"})
-            return connection.getresponse().status
-        return 0
+    def await_controllers(self) -> None:
+        """The first pod of a namespace is refused before its service account is there."""
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.components.await_ready("controller-manager", lambda: self.client.status("GET", path) == 200)
 
     def _etcd(self) -> list[str]:
         client, peer = (f"http://127.0.0.1:{port}" for port in (self.ports.etcd, self.ports.etcd_peer))
@@ -115,7 +105,7 @@ class ControlPlane:
             "--allow-privileged=true",
             "--profiling=false",
             # A loopback address cannot be the endpoint of the Service `kubernetes`.
-            *([] if self.pods else ["--endpoint-reconciler-type=none"]),
+            *([] if self.nodes else ["--endpoint-reconciler-type=none"]),
         ]
 
     def _controllers(self) -> list[str]:
@@ -133,7 +123,6 @@ class ControlPlane:
             f"--root-ca-file={self.authority.certificate}",
             f"--cluster-signing-cert-file={self.authority.certificate}",
             f"--cluster-signing-key-file={self.authority.folder / 'ca.key'}",
-            *([f"--cluster-cidr={self.pods}", "--allocate-node-cidrs=true"] if self.pods else []),
             "--node-monitor-grace-period=20s",
             "--profiling=false",
         ]
@@ -158,4 +147,4 @@ def kubectl(kubeconfig: Path, *args: str, input: str | None = None, seconds: flo
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, **given)
     if done.returncode:
         raise ClusterError(f"kubectl {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+    return str(done.stdout)

@@ -1,4 +1,4 @@
-"""Components: named processes with a log each, started and stopped by name, which die with the process that started them."""
+"""Components: processes with a name and a log each, which die with the process that started them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Components:
 
     logs: Path
     environment: dict[str, str] = field(default_factory=dict)
+    mortal: bool = True  # the first process of a process namespace needs no help
     commands: dict[str, list[str]] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -52,8 +53,9 @@ class Components:
             return
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
+            command = self.commands[name]
             self.running[name] = subprocess.Popen(
-                mortal(self.commands[name]),
+                mortal(command) if self.mortal else command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

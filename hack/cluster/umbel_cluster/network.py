@@ -1,0 +1,49 @@
+"""A cluster's network namespace: one node address, a bridge for pods, a cable to every other cluster of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .layout import Layout
+from .tools import ClusterError, installed
+
+
+def prepare(own: Layout) -> None:
+    """Inside the namespace: the node's address, a way for everything else, and pods that speak to other nodes by it."""
+    _run("ip", "link", "set", "lo", "up")
+    _run("ip", "link", "add", "node0", "type", "bridge")
+    _run("ip", "address", "add", f"{own.node_ip}/32", "dev", "node0")
+    _run("ip", "link", "set", "node0", "up")
+    # A Service's address is rewritten only after a route for it was found.
+    _run("ip", "route", "add", "default", "dev", "node0", "src", own.node_ip)
+    for setting in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
+        path = Path("/proc/sys/net") / setting
+        if not path.exists():
+            raise ClusterError(f"{path} is not there: modprobe br_netfilter")
+        path.write_text("1")
+    _run("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", own.pods, "-o", "peer+", "-j", "MASQUERADE")
+
+
+def connect(own: Layout, own_pid: int, other: Layout, other_pid: int) -> None:
+    """Outside: a pair of interfaces between the namespaces of two clusters. It goes when either of them does."""
+    mine, theirs = f"peer{other.number}", f"peer{own.number}"
+    _run(
+        *("ip", "link", "add", mine, "netns", str(own_pid), "type", "veth"),
+        *("peer", "name", theirs, "netns", str(other_pid)),
+    )
+    for pid, device, here, there in (own_pid, mine, own, other), (other_pid, theirs, other, own):
+        _run("ip", "link", "set", device, "up", inside=pid)
+        _run("ip", "route", "add", f"{there.node_ip}/32", "dev", device, "src", here.node_ip, inside=pid)
+
+
+def enter(pid: int, argv: list[str]) -> list[str]:
+    """The command, run inside the network namespace of `pid`."""
+    return [installed("nsenter"), f"--net=/proc/{pid}/ns/net", "--", *argv]
+
+
+def _run(program: str, *args: str, inside: int | None = None) -> None:
+    argv = [installed(program), *args]
+    done = subprocess.run(enter(inside, argv) if inside else argv, capture_output=True, text=True)
+    if done.returncode:
+        raise ClusterError(f"{program} {' '.join(args)}: {done.stderr.strip()}")

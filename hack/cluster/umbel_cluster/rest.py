@@ -1,0 +1,58 @@
+"""The administrator's plain HTTP requests to an API server: enough to wait for it and to add to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Client:
+    address: str
+    port: int
+    authority: Path
+    certificate: Path
+    key: Path
+
+    def request(self, method: str, path: str, body: Any = None, seconds: float = 10) -> tuple[int, Any]:
+        """Status and content; status 0: no answer."""
+        with contextlib.suppress(OSError, http.client.HTTPException), self._connection(seconds) as connection:
+            patch = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": patch})
+            answer = connection.getresponse()
+            content = answer.read()
+            return answer.status, json.loads(content) if content.startswith(b"{") else content
+        return 0, None
+
+    def status(self, method: str, path: str, body: Any = None) -> int:
+        return self.request(method, path, body)[0]
+
+    def follow(self, path: str) -> Iterator[dict[str, Any]]:
+        """The objects at `path`, then every object that changes, until the server ends it."""
+        status, content = self.request("GET", path)
+        if status != 200:
+            return
+        yield from content["items"]
+        version = content["metadata"]["resourceVersion"]
+        with contextlib.suppress(OSError, http.client.HTTPException), self._connection(None) as connection:
+            connection.request("GET", f"{path}?watch=true&resourceVersion={version}")
+            answer = connection.getresponse()
+            while answer.status == 200 and (line := answer.readline()):
+                event = json.loads(line)
+                if event["type"] not in ("ADDED", "MODIFIED"):
+                    continue
+                yield event["object"]
+
+    @contextlib.contextmanager
+    def _connection(self, seconds: float | None) -> Iterator[http.client.HTTPSConnection]:
+        context = ssl.create_default_context(cafile=str(self.authority))
+        context.load_cert_chain(self.certificate, self.key)
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=seconds, context=context)
+        with contextlib.closing(connection):
+            yield connection

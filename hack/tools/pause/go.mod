@@ -1,0 +1,3 @@
+module umbel.dev/hack/tools/pause
+
+go 1.21
