@@ -65,6 +65,7 @@ NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+GATEWAY = Kind("gateway.networking.k8s.io/v1", "Gateway", "gateways")
 TLS_ROUTE = Kind("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "tlsroutes")
 
 KINDS = {
@@ -72,6 +73,7 @@ KINDS = {
     for kind in (
         *(FEDERATED_JOB, FEDERATED_CLIENT, SILO, NAMESPACE, POD, SECRET, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, PVC),
         *(NODE, EVENT, DEPLOYMENT, STATEFUL_SET, NETWORK_POLICY, LEASE, ROLE, ROLE_BINDING, TLS_ROUTE),
+        GATEWAY,
     )
 }
 

@@ -59,7 +59,7 @@ def reconcile(obj: Object, observed: Observed, settings: Settings, now: float) -
         parsed = manifest.parse(_manifest(obj))
         job, rest = _resolved(parsed, observed, config_map)
     except JobError as error:
-        return _invalid(obj, identity, observed, config_map, str(error), now)
+        return _invalid(obj, observed, settings, config_map, str(error), now)
     if job is None:
         return _with_status(obj, _waiting_status(obj, reasons.TOO_FEW_SILOS, rest, now))
     sight = server_pod.look(observed.pod)
@@ -102,38 +102,32 @@ def _resolved(parsed: FederatedJob, observed: Observed, config_map: Object | Non
 
 
 def _invalid(
-    obj: Object, identity: Identity, observed: Observed, config_map: Object | None, fault: str, now: float
+    obj: Object, observed: Observed, settings: Settings, config_map: Object | None, fault: str, now: float
 ) -> Plan:
     """A job that never began fails; one that runs goes on as it was, and says what it cannot do."""
-    before = obj.get("status") or {}
-    if courses.recorded(before):
-        return Plan(again=RESYNC_SECONDS)
+    before, generation = obj.get("status") or {}, obj["metadata"]["generation"]
     if config_map is not None:
         running = json.loads(config_map["data"]["job.json"])["spec"]
-        said = merge((), [Condition(reasons.SPEC_ACCEPTED, "False", reasons.INVALID_SPEC, fault)], 0, now)
-        merged = {**obj, "spec": running}
-        plan = reconcile(merged, observed, Settings(), now) if running != obj["spec"] else Plan()
-        kept = [action for action in plan.actions if not isinstance(action, SetStatus | Apply)]
-        after = {**before, "conditions": _replaced(before.get("conditions") or [], said[0])}
-        return Plan((*kept, *_status_actions(obj, after)), plan.again or POLL_SECONDS, plan.poll)
+        plan = reconcile({**obj, "spec": running}, observed, settings, now)
+        refused = Condition(reasons.SPEC_ACCEPTED, "False", reasons.INVALID_SPEC, fault)
+        said = merge(before.get("conditions") or (), [refused], generation, now)
+        after = next((a.status for a in plan.actions if isinstance(a, SetStatus)), before)
+        conditions = [entry for entry in after.get("conditions", ()) if entry["type"] != refused.type]
+        others = [action for action in plan.actions if not isinstance(action, SetStatus | Announce)]
+        told = _status_actions(obj, {**after, "conditions": [*conditions, *said]})
+        return Plan((*others, *told), plan.again, plan.poll)
+    if courses.recorded(before):
+        return Plan(again=RESYNC_SECONDS)
     failed = [
         Condition(reasons.PROGRESSING, "False", reasons.FAILED, reasons.INVALID_SPEC),
         Condition(reasons.FAILED, "True", reasons.INVALID_SPEC, fault),
     ]
-    generation = obj["metadata"]["generation"]
     after = {
         "observedGeneration": generation,
         "conditions": merge(before.get("conditions") or (), failed, generation, now),
         "completionTime": timestamp(now),
     }
     return _with_status(obj, after)
-
-
-def _replaced(conditions: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
-    was = next((entry for entry in conditions if entry["type"] == new["type"]), None)
-    if was and (was["status"], was["message"]) == (new["status"], new["message"]):
-        return conditions
-    return [*(entry for entry in conditions if entry["type"] != new["type"]), new]
 
 
 def _waiting_status(obj: Object, reason: str, message: str, now: float) -> dict[str, Any]:

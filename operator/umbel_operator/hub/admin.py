@@ -1,0 +1,59 @@
+"""The admin port of a job's server, spoken to as the operator over mutual TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import Any
+
+import aiohttp
+
+from umbel.wire.pki import server_name
+from umbel_operator.hub.observed import Told
+
+SECONDS = 3.0
+
+
+class Unreachable(Exception):
+    """No answer, or not the expected one; one line."""
+
+
+class Admin:
+    """``context``: gives the operator's TLS context, the newest."""
+
+    def __init__(self, context: Callable[[], SSLContext]) -> None:
+        self._context = context
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def status(self, address: str, job: str, namespace: str) -> dict[str, Any]:
+        """``address``: host:port. Raises Unreachable."""
+        return dict(await self._call("GET", address, "/status", job, namespace))
+
+    async def tell(self, address: str, job: str, namespace: str, told: Told) -> None:
+        """Raises Unreachable."""
+        spec = {"total": told.total, "activeDeadlineSeconds": told.deadline}
+        await self._call("PUT", address, "/spec", job, namespace, spec)
+        await self._call("PUT", address, "/members", job, namespace, sorted(told.members))
+
+    async def _call(self, method: str, address: str, path: str, job: str, namespace: str, body: Any = None) -> Any:
+        if self._session is None:
+            # The server takes one request a connection: an identity is as old as its handshake.
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=64))
+        try:
+            async with self._session.request(
+                method,
+                f"https://{address}{path}",
+                json=body,
+                ssl=self._context(),
+                server_hostname=server_name(job, namespace),
+                timeout=aiohttp.ClientTimeout(total=SECONDS),
+            ) as response:
+                if response.status >= 400:
+                    raise Unreachable(f"the server answered {response.status} to {path}")
+                return await response.json() if response.status != 204 else None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from None

@@ -1,0 +1,224 @@
+"""The serial loop of one FederatedJob: look, decide, do, wait. It never ends by an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from umbel_operator import names
+from umbel_operator.access import AccessError
+from umbel_operator.conditions import Condition, find, merge
+from umbel_operator.hub import reasons
+from umbel_operator.hub.admin import Admin, Unreachable
+from umbel_operator.hub.authority import Authority
+from umbel_operator.hub.execute import Hands, Memory
+from umbel_operator.hub.observe import Eyes, admin_address
+from umbel_operator.hub.observed import Key, Object, Observed, ServerSight
+from umbel_operator.hub.plan import Apply, Plan
+from umbel_operator.hub.reconcile import reconcile
+from umbel_operator.hub.settings import Settings
+from umbel_operator.hub.silos import SiloBook
+from umbel_operator.kube import ApiError, Kube
+from umbel_operator.metrics import Metrics
+
+log = logging.getLogger("umbel.hub")
+
+PAUSES = (1.0, 60.0)  # seconds after the first and after many failed passes in a row
+LOOK_SECONDS = 60.0  # between two full looks at the API while a job runs and nothing is heard
+
+
+class JobLoop:
+    """``obj``: the newest that a watch has shown."""
+
+    def __init__(self, obj: Object, parts: Parts) -> None:
+        self.lock = asyncio.Lock()  # a deletion waits for the pass at hand
+        self._obj = obj
+        self._parts = parts
+        self._woken = asyncio.Event()
+        self._memory = Memory({})
+        self._signed: dict[str, str] = {}
+        self._sight = ServerSight()
+        self._seen: Observed | None = None
+        self._looked = 0.0
+        self._failures = 0
+
+    @property
+    def obj(self) -> Object:
+        return self._obj
+
+    def offer(self, obj: Object) -> None:
+        """A watch has seen the job; what this loop wrote itself may be newer."""
+        if _version(obj) <= _version(self._obj):
+            return
+        changed = obj["metadata"].get("generation") != self._obj["metadata"].get("generation")
+        self._obj = obj
+        if changed:
+            self.wake()
+
+    def wake(self) -> None:
+        """Something that the job is made of has changed."""
+        self._seen = None
+        self._woken.set()
+
+    def concerns(self, silos: set[str]) -> bool:
+        listed = {silo["name"] for silo in self._obj["spec"].get("silos") or ()}
+        return bool(listed & silos) or "siloSelector" in self._obj["spec"]
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Until ``stopped`` says so, or cancellation."""
+        await self._parts.silos.ready()
+        while not stopped():
+            self._woken.clear()
+            began = time.monotonic()
+            async with self.lock:
+                if stopped():
+                    return
+                again = await self._pass()
+            self._parts.metrics.reconciled("FederatedJob", time.monotonic() - began)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(again):
+                    await self._woken.wait()
+
+    async def _pass(self) -> float:
+        """One pass; seconds until the next, unless woken."""
+        try:
+            plan = await self._once()
+            self._failures = 0
+            return plan.again if plan.again is not None else LOOK_SECONDS
+        except (ApiError, AccessError, Unreachable) as error:
+            await self._failed(error)
+        except Exception as error:  # a fault of ours must not leave the job without its loop
+            log.exception("fault", extra={"job": self._obj["metadata"]["name"]})
+            await self._failed(error)
+        self._seen = None
+        self._failures += 1
+        pause = min(PAUSES[1], PAUSES[0] * 2.0 ** (self._failures - 1))
+        return pause * random.uniform(0.5, 1.0)
+
+    async def _once(self) -> Plan:
+        now = time.time()
+        observed = await self._observe(now)
+        plan = reconcile(self._obj, observed, self._parts.settings, now)
+        address = admin_address(observed.objects, self._obj)
+        if plan.writes:
+            self._seen = None  # what it writes, the next pass looks at
+        self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address)
+        if plan.writes and not plan.delete_job:
+            return Plan(again=0.0 if self._applies(plan) else plan.again)
+        return plan
+
+    @staticmethod
+    def _applies(plan: Plan) -> bool:
+        """Whether objects were made or changed: their addresses may be what the rest waits for."""
+        return any(isinstance(action, Apply) for action in plan.actions)
+
+    async def _observe(self, now: float) -> Observed:
+        eyes, obj, uid = self._parts.eyes, self._obj, self._obj["metadata"]["uid"]
+        if self._seen is None or time.monotonic() - self._looked > LOOK_SECONDS:
+            objects, clients, pod, gateway, addresses = await asyncio.gather(
+                eyes.objects(obj), eyes.clients(uid), eyes.pod(obj), eyes.gateway(obj), eyes.addresses(obj)
+            )
+            self._looked = time.monotonic()
+            self._seen = Observed(
+                objects=objects,
+                pod=pod,
+                pod_node_lost=await eyes.node_lost(pod),
+                gateway=gateway,
+                clients=clients,
+                addresses=addresses,
+            )
+        seen = self._seen
+        await self._look_at_server(seen.objects, now)
+        certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
+        self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
+        for name in faults:
+            log.warning("a certificate request was refused", extra={"client": name})
+        meta = obj["metadata"]
+        secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))
+        tls = self._parts.authority.tls(meta["namespace"], meta["name"], secret, now)
+        return Observed(
+            objects=seen.objects,
+            pod=seen.pod,
+            pod_node_lost=seen.pod_node_lost,
+            gateway=seen.gateway,
+            clients=seen.clients,
+            silos=self._parts.silos.silos,
+            server=self._sight,
+            tls=tls,
+            bundle=self._parts.authority.bundle,
+            certificates=certificates,
+            addresses=seen.addresses,
+            applied=self._memory.applied,
+            told=self._memory.told,
+        )
+
+    async def _look_at_server(self, objects: dict[Key, Object] | Any, now: float) -> None:
+        """Only where one should be running."""
+        meta = self._obj["metadata"]
+        live = objects.get(("StatefulSet", meta["namespace"], names.server(meta["name"])))
+        address = admin_address(objects, self._obj)
+        if address is None or live is None or not live["spec"].get("replicas"):
+            self._sight = ServerSight()
+            return
+        before = self._sight
+        try:
+            status = await self._parts.admin.status(address, meta["name"], meta["namespace"])
+            self._sight = ServerSight(status, "", before.since if before.status else now)
+        except Unreachable as error:
+            self._sight = ServerSight(None, str(error), now if before.status else before.since or now)
+            if before.status is not None:
+                self._seen = None  # why it cannot be reached, its pod says
+        # One that restarted has a new epoch, and has to be told everything again.
+        told, status = self._memory.told, self._sight.status
+        if told is not None and status is not None and told.epoch != status["epoch"]:
+            self._memory.told = None
+
+    async def _failed(self, error: Exception) -> None:
+        """A pass that failed is told in a condition too, where that can still be written."""
+        reason = reasons.APPLY_FAILED if isinstance(error, ApiError) else type(error).__name__
+        self._parts.metrics.failed("FederatedJob", reason)
+        message = str(error) if isinstance(error, ApiError) else type(error).__name__
+        log.warning("pass failed", extra={"job": self._obj["metadata"]["name"], "error": message})
+        if isinstance(error, ApiError) and error.status in (0, 404, 409):
+            return  # there is nobody to tell, or nothing to tell of: the job is gone
+        with contextlib.suppress(ApiError, AccessError):
+            await self._tell_failure(reason, message)
+
+    async def _tell_failure(self, reason: str, message: str) -> None:
+        before, generation = self._obj.get("status") or {}, self._obj["metadata"]["generation"]
+        was = find(before.get("conditions"), reasons.RECONCILED)
+        if (was.get("reason"), was.get("message")) == (reason, message):
+            return
+        said = merge(
+            before.get("conditions") or (),
+            [Condition(reasons.RECONCILED, "False", reason, message)],
+            generation,
+            time.time(),
+        )
+        others = [entry for entry in before.get("conditions") or () if entry["type"] != reasons.RECONCILED]
+        self._obj = await self._parts.hands.set_status(self._obj, {**before, "conditions": [*others, *said]})
+
+
+class Parts:
+    """What all loops share."""
+
+    def __init__(self, kube: Kube, authority: Authority, silos: SiloBook, settings: Settings, metrics: Metrics) -> None:
+        self.kube = kube
+        self.authority = authority
+        self.silos = silos
+        self.settings = settings
+        self.metrics = metrics
+        self.admin = Admin(lambda: authority.context(time.time()))
+        self.eyes = Eyes(kube)
+        self.hands = Hands(kube, self.admin)
+
+
+def _version(obj: Object) -> int:
+    """Resource versions are comparable numbers (https://kubernetes.io/docs/reference/using-api/api-concepts)."""
+    text = obj["metadata"].get("resourceVersion") or "0"
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,184 @@
+"""kopf's part: which events reach which loop. One daemon per FederatedJob is its serial loop.
+
+No handler keeps state in the objects: nothing of a job's spec is copied into annotations, and a finalizer is all that
+a job carries of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from umbel_operator import names
+from umbel_operator.access import Access
+from umbel_operator.conditions import is_true
+from umbel_operator.hub import reasons
+from umbel_operator.hub.loop import JobLoop, Parts
+from umbel_operator.hub.manifests.common import SERVER
+from umbel_operator.hub.observed import Object
+from umbel_operator.kube import POD, ApiError, Kube
+
+log = logging.getLogger("umbel.hub")
+
+RETRY_SECONDS = 2.0
+
+
+class Jobs:
+    """The loops of all jobs that are ours, by uid."""
+
+    def __init__(self, parts_later: list[Parts]) -> None:
+        self._parts_later = parts_later  # filled once; the silo book needs `wake_silos` before there are parts
+        self.loops: dict[str, JobLoop] = {}
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts_later[0]
+
+    def loop(self, obj: Object) -> JobLoop:
+        uid = obj["metadata"]["uid"]
+        if uid not in self.loops:
+            self.loops[uid] = JobLoop(obj, self.parts)
+        return self.loops[uid]
+
+    def wake(self, uid: str | None) -> None:
+        if uid in self.loops:
+            self.loops[uid].wake()
+
+    def wake_silos(self, changed: set[str]) -> None:
+        for loop in self.loops.values():
+            if loop.concerns(changed):
+                loop.wake()
+
+    def counts(self) -> Mapping[str, int]:
+        return Counter(phase(loop.obj) for loop in self.loops.values())
+
+
+def phase(obj: Object) -> str:
+    conditions = (obj.get("status") or {}).get("conditions")
+    for type_ in (reasons.COMPLETE, reasons.FAILED, reasons.SUSPENDED):
+        if is_true(conditions, type_):
+            return type_
+    return reasons.PROGRESSING
+
+
+def ours(spec: Mapping[str, Any], **_: Any) -> bool:
+    """Another controller may have a job for itself (spec.managedBy)."""
+    return spec.get("managedBy") in (None, "", names.OPERATOR)
+
+
+def registry(jobs: Jobs, reach: Access) -> kopf.OperatorRegistry:
+    made = kopf.OperatorRegistry()
+    jobs_kind = ("umbel.dev", "v1alpha1", "federatedjobs")
+    clients_kind = ("umbel.dev", "v1alpha1", "federatedclients")
+
+    @kopf.on.login(registry=made)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        access = jobs.parts.kube.access if jobs.parts else reach
+        return connection(access)
+
+    @kopf.on.event(*jobs_kind, registry=made)
+    def seen(type: str | None, body: kopf.Body, **_: Any) -> None:
+        uid = body["metadata"]["uid"]
+        if type == "DELETED":
+            jobs.loops.pop(uid, None)
+        elif uid in jobs.loops:
+            jobs.loops[uid].offer(plain(body))
+
+    @kopf.on.event(*clients_kind, labels={names.JOB_UID: kopf.PRESENT}, registry=made)
+    def client_seen(labels: Mapping[str, str], **_: Any) -> None:
+        jobs.wake(labels.get(names.JOB_UID))
+
+    @kopf.daemon(*jobs_kind, when=ours, registry=made, id="reconcile", cancellation_timeout=10.0)
+    async def reconcile(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        loop = jobs.loop(plain(body))
+        running = asyncio.create_task(loop.run(lambda: bool(stopped)))
+        waiting = asyncio.create_task(stopped.wait(1e9))
+        try:
+            await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            async with loop.lock:  # the pass at hand ends first
+                running.cancel()
+            waiting.cancel()
+            await asyncio.gather(running, waiting, return_exceptions=True)
+
+    @kopf.on.delete(*jobs_kind, when=ours, registry=made, id="remove")
+    async def remove(body: kopf.Body, **_: Any) -> None:
+        obj = plain(body)
+        loop = jobs.loop(obj)
+        try:
+            async with loop.lock:
+                clients = await jobs.parts.eyes.clients(obj["metadata"]["uid"])
+                await jobs.parts.hands.remove(obj, clients)
+        except ApiError as error:
+            raise kopf.TemporaryError(f"{error.status} {error.reason}", delay=RETRY_SECONDS) from None
+        finally:
+            jobs.loops.pop(obj["metadata"]["uid"], None)
+
+    return made
+
+
+def plain(body: kopf.Body) -> dict[str, Any]:
+    """kopf's views as the dict that came over the wire."""
+    return dict(body)
+
+
+def connection(access: Access) -> kopf.ConnectionInfo:
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_data=access.authorities.encode() if access.authorities else None,
+        insecure=access.insecure or None,
+        token=access.token,
+        certificate_data=access.certificate.encode() if access.certificate else None,
+        private_key_data=access.key.encode() if access.key else None,
+        default_namespace=access.namespace,
+    )
+
+
+class NothingKept(kopf.DiffBaseStorage):
+    """kopf's copy of an object as last handled: there are no handlers that need it."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return self.build(body=body)
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        return None
+
+
+def settings() -> kopf.OperatorSettings:
+    made = kopf.OperatorSettings()
+    made.persistence.finalizer = names.FINALIZER
+    made.persistence.diffbase_storage = NothingKept()
+    made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.PREFIX)
+    made.posting.enabled = False  # Events are ours
+    made.peering.standalone = True
+    made.scanning.disabled = True
+    made.background.cancellation_polling = 2.0
+    made.watching.server_timeout = 300.0
+    made.networking.request_timeout = 30.0
+    return made
+
+
+async def watch_pods(kube: Kube, jobs: Jobs) -> None:
+    """Server pods only: the label selector is the API server's work."""
+    async for change, item in kube.watch(POD, selector=f"{names.COMPONENT}={SERVER}"):
+        if change != "SYNCED":
+            jobs.wake((item["metadata"].get("labels") or {}).get(names.JOB_UID))
+
+
+async def count(jobs: Jobs) -> None:
+    """Keep the gauges."""
+    while True:
+        jobs.parts.metrics.jobs(jobs.counts())
+        jobs.parts.metrics.silos(Counter(_state(silo) for silo in jobs.parts.silos.silos.values()))
+        await asyncio.sleep(10.0)
+
+
+def _state(silo: Any) -> str:
+    if silo.suspended:
+        return "Suspended"
+    return "Ready" if silo.alive else "Unknown"
