@@ -117,12 +117,12 @@ def _named(config: Mapping[str, Any], group: str, key: str, name: str) -> dict[s
 def _data(path: Path, entry: Mapping[str, Any], name: str) -> str | None:
     if entry.get(f"{name}-data"):
         return base64.b64decode(entry[f"{name}-data"]).decode()
-    return (path.parent / entry[name]).read_text() if entry.get(name) else None
+    return Path(path.parent / entry[name]).read_text() if entry.get(name) else None
 
 
 def _token(path: Path, user: Mapping[str, Any]) -> str | None:
     if user.get("tokenFile"):
-        return (path.parent / user["tokenFile"]).read_text().strip()
+        return Path(path.parent / user["tokenFile"]).read_text().strip()
     if user.get("exec"):
         return _from_plugin(user["exec"])
     return str(user["token"]) if user.get("token") else None

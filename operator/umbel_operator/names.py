@@ -1,4 +1,4 @@
-"""Names and labels of everything that the control plane makes. Deterministic: a second try finds what the first made."""
+"""Names and labels of all that the control plane makes. Deterministic: a second try finds what the first made."""
 
 from __future__ import annotations
 

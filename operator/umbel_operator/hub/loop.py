@@ -174,8 +174,8 @@ class JobLoop:
             if before.status is not None:
                 self._seen = None  # why it cannot be reached, its pod says
         # One that restarted has a new epoch, and has to be told everything again.
-        told, status = self._memory.told, self._sight.status
-        if told is not None and status is not None and told.epoch != status["epoch"]:
+        told, present = self._memory.told, self._sight.status
+        if told is not None and present is not None and told.epoch != present["epoch"]:
             self._memory.told = None
 
     async def _failed(self, error: Exception) -> None:

@@ -63,9 +63,6 @@ async def _when_reachable(kube: Kube, settings: Settings) -> authority.Authority
             await kube.request("GET", FEDERATED_JOB.path(), params={"limit": "1"})
             return await authority.load_or_create(kube, settings)
         except ApiError as error:
-            missing = error.status == 404
-            what = (
-                "the CustomResourceDefinitions, or the namespace, are not there: apply crds/" if missing else str(error)
-            )
-            log.warning("waiting for the hub's API: %s", what)
+            missing = "the CustomResourceDefinitions, or the namespace, are not there: apply crds/"
+            log.warning("waiting for the hub's API: %s", missing if error.status == 404 else error)
             await asyncio.sleep(START_PAUSE_SECONDS)

@@ -43,7 +43,7 @@ class Eyes:
         if _expose(obj).get("type") == "Gateway":
             kinds.append(TLS_ROUTE)
         lists = await asyncio.gather(*(self._kube.list(kind, namespace, selector=selector) for kind in kinds))
-        found = {key(item): item for items in lists for item in items}
+        found: dict[Key, Object] = {key(item): item for items in lists for item in items}
         # By name: the operator may not list Secrets.
         secret = await self._kube.get(SECRET, names.server_tls(obj["metadata"]["name"]), namespace)
         if secret is not None and (secret["metadata"].get("labels") or {}).get(names.JOB_UID) == obj["metadata"]["uid"]:

@@ -97,7 +97,7 @@ def registry(jobs: Jobs, reach: Access) -> kopf.OperatorRegistry:
     async def reconcile(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
         loop = jobs.loop(plain(body))
         running = asyncio.create_task(loop.run(lambda: bool(stopped)))
-        waiting = asyncio.create_task(stopped.wait(1e9))
+        waiting = asyncio.ensure_future(_until(stopped))
         try:
             await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -120,6 +120,10 @@ def registry(jobs: Jobs, reach: Access) -> kopf.OperatorRegistry:
             jobs.loops.pop(obj["metadata"]["uid"], None)
 
     return made
+
+
+async def _until(stopped: kopf.DaemonStopped) -> None:
+    await stopped.wait()
 
 
 def plain(body: kopf.Body) -> dict[str, Any]:

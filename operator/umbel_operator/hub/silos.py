@@ -79,13 +79,14 @@ class SiloBook:
 
     def _look(self, now: float) -> None:
         """Find out what changed for the jobs."""
-        fresh = {
-            name: _silo(item, self._leases.get(names.silo_namespace(name)), now) for name, item in self._silos.items()
-        }
+        fresh = {name: _silo(item, self._lease(name), now) for name, item in self._silos.items()}
         changed = {name for name in fresh.keys() | self._known.keys() if fresh.get(name) != self._known.get(name)}
         self._known = fresh
         if changed:
             self._wake(changed)
+
+    def _lease(self, silo: str) -> Object | None:
+        return self._leases.get(names.silo_namespace(silo))
 
     async def _keep_status(self) -> None:
         await self._silos_read.wait()
@@ -94,7 +95,7 @@ class SiloBook:
             now = time.time()
             self._look(now)
             for name, item in list(self._silos.items()):
-                after = status(item, self._leases.get(names.silo_namespace(name)), now)
+                after = status(item, self._lease(name), now)
                 if after != (item.get("status") or {}):
                     await self._write(name, after)
             self._changed.clear()
@@ -168,7 +169,5 @@ def _ready(item: Object, heard: float | None, now: float) -> Condition:
     if heard is None:
         return Condition("Ready", "Unknown", "NeverSeen", "its agent has not reported yet")
     if now - heard > SILENT_SECONDS:
-        return Condition(
-            "Ready", "Unknown", "AgentSilent", "its agent does not report: nothing is known of its clients"
-        )
+        return Condition("Ready", "Unknown", "AgentSilent", "its agent does not report; its clients may run or not")
     return Condition("Ready", "True", "AgentAlive", "")
