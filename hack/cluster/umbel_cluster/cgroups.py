@@ -1,4 +1,4 @@
-"""A cluster's control groups: one root in every hierarchy, with `system` for its own processes and kubelet's `kubepods`.
+"""A cluster's control groups: a root in every hierarchy, and in it `system` and kubelet's `kubepods`.
 
 Version 1 has a hierarchy for each controller, version 2 one for all.
 """

@@ -43,7 +43,7 @@ class Cluster:
         return subprocess.Popen(self.inside(mortal([str(arg) for arg in argv])), **options)
 
     def kill(self, component: str, signum: int = signal.SIGKILL) -> None:
-        """etcd, apiserver, controller-manager, scheduler, containerd, kubelet or kube-proxy; returns when it is gone."""
+        """One of the names in the folder `logs`; returns when it is gone."""
         self._ask("kill", component, signum)
 
     def start(self, component: str) -> None:

@@ -1,7 +1,7 @@
 """The first process of a cluster's namespaces: it starts the components, obeys `kill` and `start`, and reaps.
 
-Its own end is the end of everything in the cluster: the kernel kills what is in its process namespace, and the mounts and
-interfaces go with theirs.
+Its own end is the end of everything in the cluster: the kernel kills what is in its process namespace, and the mounts
+and interfaces go with theirs.
 """
 
 from __future__ import annotations

@@ -17,6 +17,13 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def forget_process_namespace() -> None:
+    """What this process starts from now on is in its own namespace again."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    _check(_libc.setns(own, CLONE_NEWPID), "setns")
+    os.close(own)
+
+
 def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
     done = _libc.mount(source.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), data.encode())
     _check(done, f"mount {kind or source} at {target}")

@@ -1,4 +1,4 @@
-"""A cluster's network namespace: one node address, a bridge for pods, a cable to every other cluster of this machine."""
+"""A cluster's network namespace: a node address, a bridge for pods, a cable to every other cluster."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def serve(own: Layout, answer: int, *, mortal: bool) -> NoReturn:
     listener = socket.create_server(("127.0.0.1", own.port), reuse_port=False)
     told, tell = os.pipe()
     cgroups.create(own.cgroup)
-    # From here on children are in a process namespace of their own, whose first process is the next one.
+    # The next child is the first process of a namespace.
     linux.unshare(linux.CLONE_NEWPID)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     first = os.fork()
@@ -42,6 +42,7 @@ def serve(own: Layout, answer: int, *, mortal: bool) -> NoReturn:
         os.close(told)
         os.close(answer)
         _inside(own, listener, tell)
+    linux.forget_process_namespace()
     os.close(tell)
     listener.close()
     (own.folder / "first.pid").write_text(str(first))
