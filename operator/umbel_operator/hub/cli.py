@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from umbel.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from umbel_operator.hub.settings import Settings
+    from umbel_operator.kube import Kube
 
 
 @click.group("hub", short_help="Run the hub's operator.")
@@ -44,11 +48,10 @@ def run_command(kubeconfig: Path | None, namespace: str, trust_domain: str, http
     asyncio.run(_run(kube, Settings(namespace=namespace, trust_domain=trust_domain), host, int(port)))
 
 
-async def _run(kube: object, settings: object, host: str, port: int) -> None:
+async def _run(kube: Kube, settings: Settings, host: str, port: int) -> None:
     from umbel_operator.hub.main import serve
 
-    task = asyncio.create_task(serve(kube, settings, host, port, version("umbel")))  # type: ignore[arg-type]
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(kube, settings, host, port, version("umbel-operator"), stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
@@ -19,10 +20,11 @@ from umbel_operator.metrics import Metrics
 log = logging.getLogger("umbel.hub")
 
 START_PAUSE_SECONDS = 2.0
+STOP_SECONDS = 15.0
 
 
-async def serve(kube: Kube, settings: Settings, host: str, port: int, version: str) -> None:
-    """Until cancelled. An API server that is away at the start is waited for."""
+async def serve(kube: Kube, settings: Settings, host: str, port: int, version: str, stop: asyncio.Event) -> None:
+    """Until ``stop``: passes at hand end, then watches close. An API server that is away at the start is waited for."""
     metrics = Metrics(version)
     heartbeat = health.Heartbeat(kube, settings.namespace)
 
@@ -31,38 +33,60 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
         return metrics.text()
 
     plain = await health.serve(host, port, heartbeat.alive, text)
-    signing = await _when_reachable(kube, settings)
+    signing = await _when_reachable(kube, settings, stop)
+    if signing is None:
+        await plain.cleanup()
+        await kube.close()
+        return
     late: list[Parts] = []
     jobs = operator.Jobs(late)
     book = SiloBook(kube, jobs.wake_silos)
     late.append(Parts(kube, signing, book, settings, metrics))
     log.info("ready")
+    watching = [
+        asyncio.create_task(work)
+        for work in (
+            book.run(),
+            heartbeat.run(),
+            heartbeat.listen(),
+            operator.watch_pods(kube, jobs),
+            operator.count(jobs),
+        )
+    ]
+    handling = asyncio.create_task(
+        kopf.operator(
+            registry=operator.registry(jobs, kube.access),
+            settings=operator.settings(),
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stop,
+        )
+    )
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for work in (book.run(), heartbeat.run(), heartbeat.listen(), operator.watch_pods(kube, jobs)):
-                tasks.create_task(work)
-            tasks.create_task(operator.count(jobs))
-            tasks.create_task(
-                kopf.operator(
-                    registry=operator.registry(jobs, kube.access),
-                    settings=operator.settings(),
-                    clusterwide=True,
-                    standalone=True,
-                )
-            )
+        done, _ = await asyncio.wait([handling, *watching], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        await asyncio.wait([handling], timeout=STOP_SECONDS)
+        for task in done:
+            task.result()
     finally:
+        for task in (*watching, handling):
+            task.cancel()
+        await asyncio.gather(*watching, handling, return_exceptions=True)
         await late[0].admin.close()
         await plain.cleanup()
         await kube.close()
 
 
-async def _when_reachable(kube: Kube, settings: Settings) -> authority.Authority:
-    """The authority, once the API answers and knows our kinds."""
-    while True:
+async def _when_reachable(kube: Kube, settings: Settings, stop: asyncio.Event) -> authority.Authority | None:
+    """The authority, once the API answers and knows our kinds; None when stopped before."""
+    while not stop.is_set():
         try:
             await kube.request("GET", FEDERATED_JOB.path(), params={"limit": "1"})
             return await authority.load_or_create(kube, settings)
         except ApiError as error:
             missing = "the CustomResourceDefinitions, or the namespace, are not there: apply crds/"
             log.warning("waiting for the hub's API: %s", missing if error.status == 404 else error)
-            await asyncio.sleep(START_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_PAUSE_SECONDS):
+                    await stop.wait()
+    return None

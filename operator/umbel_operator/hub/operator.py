@@ -93,7 +93,9 @@ def registry(jobs: Jobs, reach: Access) -> kopf.OperatorRegistry:
     def client_seen(labels: Mapping[str, str], **_: Any) -> None:
         jobs.wake(labels.get(names.JOB_UID))
 
-    @kopf.daemon(*jobs_kind, when=ours, registry=made, id="reconcile", cancellation_timeout=10.0)
+    @kopf.daemon(
+        *jobs_kind, when=ours, registry=made, id="reconcile", cancellation_backoff=10.0, cancellation_timeout=5.0
+    )
     async def reconcile(body: kopf.Body, stopped: kopf.DaemonStopped, **_: Any) -> None:
         loop = jobs.loop(plain(body))
         running = asyncio.create_task(loop.run(lambda: bool(stopped)))
@@ -162,7 +164,7 @@ def settings() -> kopf.OperatorSettings:
     made.peering.standalone = True
     made.scanning.disabled = True
     made.background.cancellation_polling = 2.0
-    made.watching.server_timeout = 300.0
+    made.watching.server_timeout = 300  # kopf writes it into the query as it is: an integer
     made.networking.request_timeout = 30.0
     return made
 
