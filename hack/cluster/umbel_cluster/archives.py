@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+CONTAINERD_NAME = "io.containerd.image.name"
 
 
 def write(path: Path, reference: str, layer: Path, config: dict[str, Any]) -> Path:
@@ -21,6 +22,7 @@ def write(path: Path, reference: str, layer: Path, config: dict[str, Any]) -> Pa
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [digest]},
+        "history": [{"created_by": reference}],  # buildah counts layers by it
     }
     media = "application/vnd.oci.image"
     described = json.dumps(image).encode()
@@ -32,18 +34,37 @@ def write(path: Path, reference: str, layer: Path, config: dict[str, Any]) -> Pa
             "layers": [{"mediaType": f"{media}.layer.v1.tar", "digest": digest, "size": size}],
         }
     ).encode()
-    named = _descriptor(f"{media}.manifest.v1+json", manifest) | {
-        "annotations": {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference}
-    }
     unfinished = path.with_suffix(".part")
     with tarfile.open(unfinished, "w") as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        _add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [named]}).encode())
+        _add(archive, "index.json", _index(_descriptor(f"{media}.manifest.v1+json", manifest), reference))
         for blob in (described, manifest):
             _add(archive, _blob(_hash(blob)), blob)
         archive.add(layer, _blob(digest))
     unfinished.rename(path)
     return path
+
+
+def pack(path: Path, reference: str, folder: Path) -> Path:
+    """The archive of an OCI layout with one image, which gets the name that containerd knows it by."""
+    (descriptor,) = json.loads((folder / "index.json").read_text())["manifests"]
+    (folder / "index.json").write_bytes(_index(descriptor, reference))
+    unfinished = path.with_suffix(".part")
+    with tarfile.open(unfinished, "w") as archive:
+        for name in ("oci-layout", "index.json", "blobs"):
+            archive.add(folder / name, name)
+    unfinished.rename(path)
+    return path
+
+
+def named(path: Path) -> tuple[str, str]:
+    """The reference of an archive's image, and the same by digest."""
+    with tarfile.open(path) as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        (descriptor,) = json.load(index)["manifests"]
+    reference: str = descriptor["annotations"][CONTAINERD_NAME]
+    return reference, f"{reference.rpartition(':')[0]}@{descriptor['digest']}"
 
 
 def of_program(path: Path, reference: str, program: Path) -> Path:
@@ -59,6 +80,11 @@ def of_program(path: Path, reference: str, program: Path) -> Path:
     write(path, reference, layer, {"Entrypoint": [f"/{program.name}"], "User": "65534:65534"})
     layer.unlink()
     return path
+
+
+def _index(descriptor: dict[str, Any], reference: str) -> bytes:
+    annotations = {CONTAINERD_NAME: reference, "org.opencontainers.image.ref.name": reference}
+    return json.dumps({"schemaVersion": 2, "manifests": [descriptor | {"annotations": annotations}]}).encode()
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:

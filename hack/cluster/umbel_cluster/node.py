@@ -144,9 +144,12 @@ def ctr(layout: Layout, *args: str) -> list[str]:
 
 
 def import_image(layout: Layout, archive: Path) -> None:
-    done = subprocess.run(ctr(layout, "images", "import", str(archive)), capture_output=True, text=True)
-    if done.returncode:
-        raise ClusterError(f"{archive} cannot be imported: {done.stderr.strip()}")
+    """It is there by its name and by its digest."""
+    name, by_digest = archives.named(archive)
+    for command in ("import", str(archive)), ("tag", "--force", name, by_digest):
+        done = subprocess.run(ctr(layout, "images", *command), capture_output=True, text=True)
+        if done.returncode:
+            raise ClusterError(f"{archive} cannot be imported: {done.stderr.strip()}")
 
 
 def stored(reference: str, program: Path) -> Path:

@@ -25,6 +25,7 @@ def lease(
         "metadata": {
             "name": LEASE,
             "namespace": namespace,
+            "labels": {"app.kubernetes.io/managed-by": "umbel", "umbel.dev/component": "agent"},
             "annotations": {ANNOTATION: json.dumps(told, separators=(",", ":"))},
         },
         "spec": {
