@@ -12,6 +12,7 @@ from umbel_operator import kube
 from umbel_operator.access import AccessError
 from umbel_operator.agent import credentials, heartbeat, logs
 from umbel_operator.agent.backends.base import Trouble
+from umbel_operator.agent.metrics import STATES
 from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.worker import MANAGER, Context, Worker
 
@@ -19,7 +20,7 @@ SWEEP_SECONDS = 300.0
 TOKEN_LOOK_SECONDS = 60.0
 STUCK_SECONDS = 600.0
 
-ADD_AGAIN = "the hub does not accept this silo's token any more: have the hub's administrator add it again with `umbel silo add`"
+ADD_AGAIN = "the hub does not accept this silo's token any more: have it added again there with `umbel silo add`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Agent:
         """Bring the gauges up to date."""
         metrics = self._context.metrics
         states = [worker.state for worker, _ in self._workers.values() if not worker.gone]
-        for labels in list(metrics.clients._metrics):
-            metrics.clients.labels(*labels).set(states.count(labels[0]))
+        for state in STATES:
+            metrics.clients.labels(state).set(states.count(state))
 
     # ---- what is heard
 
@@ -116,11 +117,16 @@ class Agent:
     async def _sweep_regularly(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.8, 1.2))
+            before = set(self._present)
             try:
                 found = await self._context.hub.list(kube.FEDERATED_CLIENT, self._identity.namespace)
             except (kube.ApiError, AccessError):
                 continue  # what was not heard proves nothing
-            await self._sweep({obj["metadata"]["name"] for obj in found})
+            listed = {obj["metadata"]["name"] for obj in found}
+            for name in before - listed:  # of which the watch will hear late, if at all
+                self._present.discard(name)
+                self._update(name, None)
+            await self._sweep(listed)
 
     async def _sweep(self, present: set[str]) -> None:
         """Remove what has no FederatedClient in ``present``, a complete list, nor one made since."""

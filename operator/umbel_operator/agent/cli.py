@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
+from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, kube
@@ -34,9 +35,8 @@ def agent() -> None:
 def check(site_file: Path) -> None:
     """Say what is wrong with a site file, or nothing."""
     found = site.load(site_file)
-    click.echo(
-        f"{site_file}: silo {found.silo}, {len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
-    )
+    counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
+    click.echo(f"{site_file}: silo {found.silo}, {counts}")
 
 
 @agent.command("run")
@@ -121,7 +121,7 @@ async def _fetch(silo: kube.Kube, namespace: str, secret: str, held: credentials
         await asyncio.sleep(1)
 
 
-async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]):  # type: ignore[no-untyped-def]
+async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> web.AppRunner:
     try:
         return await serve(whole, metrics, *address)
     except OSError as error:

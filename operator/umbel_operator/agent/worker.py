@@ -80,20 +80,21 @@ class Worker:
         self._changed.set()
 
     async def run(self) -> None:
-        while not (self._obj is None and self._nothing_left):
+        while True:
             self._changed.clear()
             self.pass_since = time.monotonic()
-            try:
-                pause = await self._timed_pass()
-            finally:
-                self.pass_since = None
+            pause, again = await self._guarded_pass()
+            self.pass_since = None
+            if self._obj is None and self._nothing_left:
+                return  # nothing is awaited from here on: an update cannot come between
             if pause is not None:
                 await asyncio.sleep(pause)
-                continue
-            await asyncio.sleep(SETTLE_SECONDS)
+            else:
+                await self._wait(again)
+                await asyncio.sleep(SETTLE_SECONDS)
 
-    async def _timed_pass(self) -> float | None:
-        """One pass; how long to wait whatever happens, if it failed. Waits for the next reason to look else."""
+    async def _guarded_pass(self) -> tuple[float | None, float | None]:
+        """How long to pause because it failed, or else after how long to look again."""
         metrics = self._context.metrics
         try:
             with metrics.passes.labels("FederatedClient").time():
@@ -101,20 +102,16 @@ class Worker:
         except (kube.ApiError, AccessError) as error:
             metrics.errors.labels("FederatedClient", "Hub").inc()
             logs.warning("the hub was not told", client=self.name, error=str(error))
-            return self._pauses.next()
         except Trouble as trouble:
             metrics.errors.labels("FederatedClient", "Silo").inc()
             logs.warning("a pass failed", client=self.name, reason=trouble.reason)
-            return self._pauses.next()
         except Exception:
             metrics.errors.labels("FederatedClient", "Program").inc()
             logs.error("a pass failed by a fault of the agent", trace=True, client=self.name)
-            return self._pauses.next()
-        self._pauses.reset()
-        self.pass_since = None
-        if not (self._obj is None and self._nothing_left):
-            await self._wait(again)
-        return None
+        else:
+            self._pauses.reset()
+            return None, again
+        return self._pauses.next(), None
 
     async def _wait(self, again: float | None) -> None:
         resync = RESYNC_SECONDS * random.uniform(0.8, 1.2)
