@@ -20,7 +20,10 @@ SWEEP_SECONDS = 300.0
 TOKEN_LOOK_SECONDS = 60.0
 STUCK_SECONDS = 600.0
 
-ADD_AGAIN = "the hub does not accept this silo's token any more: have it added again there with `umbel silo add`"
+ADD_AGAIN = (
+    "the hub does not accept this silo's token any more: "
+    "have the hub's administrator add it again with `umbel silo add`"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ GATEWAY_PORT = 443
 
 
 def endpoint(job: FederatedJob, observed: Observed) -> tuple[str | None, str]:
-    """(URL, what is waited for when there is none yet). Every address is dialled with the server's fixed name."""
+    """(URL, what of others is waited for when there is none yet). Every address is dialled with the server's fixed name."""
     expose = job.spec.server.expose
     live = observed.objects.get(("Service", job.metadata.namespace, names.server(job.metadata.name)))
     if live is None:
-        return None, "its Service is being made"
+        return None, ""
     match expose.type:
         case "ClusterIP":
             host, port, waiting = live["spec"].get("clusterIP"), FEDERATION, "a cluster IP"

@@ -1,7 +1,8 @@
-"""Does what a plan wants, one step after the other. Every step may be repeated, and finds what an earlier try did."""
+"""Does what a plan wants, in order. Every step may be repeated, and finds what an earlier try did."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from umbel_operator.hub.observed import Key, Object, Told, key
 from umbel_operator.hub.plan import Announce, Apply, Delete, Plan, SetStatus, Tell
 from umbel_operator.kube import KINDS, ApiError, Kube
 
+LAST = ("StatefulSet", "FederatedClient")
 BY_NAME = {kind.kind: kind for kind in KINDS.values()}
 
 
@@ -35,12 +37,9 @@ class Hands:
     async def execute(self, obj: Object, plan: Plan, memory: Memory, address: str | None) -> Object:
         """The job as it is afterwards. Raises ApiError or Unreachable; what was done until then is remembered."""
         meta = obj["metadata"]
+        await self._apply([a.obj for a in plan.actions if isinstance(a, Apply)], memory)
         for action in plan.actions:
             match action:
-                case Apply(wanted):
-                    live = await self._kube.apply(wanted, manager=names.HUB_MANAGER)
-                    said = wanted["metadata"]["annotations"][names.DIGEST]
-                    memory.applied[key(wanted)] = Applied(said, stored(live))
                 case Delete(kind, namespace, name, uid, force):
                     grace = 0 if force else None
                     await self._kube.delete(BY_NAME[kind], name, namespace, uid=uid, grace_seconds=grace)
@@ -56,6 +55,19 @@ class Hands:
         if plan.delete_job:
             await self._kube.delete(BY_NAME["FederatedJob"], meta["name"], meta["namespace"], uid=meta["uid"])
         return obj
+
+    async def _apply(self, wanted: list[Any], memory: Memory) -> None:
+        """What a pod needs before the pod, each wave at once."""
+        last = [obj for obj in wanted if obj["kind"] in LAST]
+        for wave in ([obj for obj in wanted if obj["kind"] not in LAST], last):
+            for done in await asyncio.gather(*(self._apply_one(obj, memory) for obj in wave), return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
+
+    async def _apply_one(self, wanted: Object, memory: Memory) -> None:
+        live = await self._kube.apply(dict(wanted), manager=names.HUB_MANAGER)
+        said = wanted["metadata"]["annotations"][names.DIGEST]
+        memory.applied[key(wanted)] = Applied(said, stored(live))
 
     async def set_status(self, obj: Object, status: dict[str, Any]) -> Object:
         """The whole of it, as it is to be; the job as it is then."""

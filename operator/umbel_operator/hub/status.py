@@ -19,9 +19,9 @@ from umbel_operator.hub.plan import Announce
 from umbel_operator.hub.server_pod import PodSight
 
 KEPT = 20  # rounds of the history
+COMMITTED = "Committed"  # as the server's records say it
 ANNOUNCED = (reasons.COMPLETE, reasons.FAILED, reasons.SUSPENDED, reasons.SERVER_READY, reasons.SILOS_READY)
 WARNINGS = (reasons.FAILED, SETTINGS_AT_RISK)
-QUIET = (reasons.STARTING, "Pending")  # on the way to ready, as always
 
 
 def build(
@@ -78,13 +78,11 @@ def announcements(before: Object, after: Object) -> list[Announce]:
 
 
 def _worth_telling(condition: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+    """What turned good, and what turned bad of itself; not the quiet before the start and after the end."""
     if condition["status"] == "True":
         return True
-    return bool(was.get("status") == "True") or condition["reason"] not in (
-        *QUIET,
-        reasons.SOME_NOT_READY,
-        reasons.ENDED,
-    )
+    quiet = (reasons.STARTING, "Pending", reasons.SUSPENDED, reasons.ENDED)
+    return condition["reason"] not in quiet and (bool(was) or condition["reason"] != reasons.SOME_NOT_READY)
 
 
 def _conditions(
@@ -183,7 +181,7 @@ def _round(job: FederatedJob, told: Mapping[str, Any], before: Mapping[str, Any]
 
 
 def _committed(told: Mapping[str, Any], otherwise: int) -> int:
-    rounds = [entry["round"] for entry in told["history"] if entry["outcome"] == "committed"]
+    rounds = [entry["round"] for entry in told["history"] if entry["outcome"] == COMMITTED]
     return int(max(rounds, default=otherwise))
 
 
