@@ -11,7 +11,7 @@ GATEWAY_PORT = 443
 
 
 def endpoint(job: FederatedJob, observed: Observed) -> tuple[str | None, str]:
-    """(URL, what of others is waited for when there is none yet). Every address is dialled with the server's fixed name."""
+    """(URL, what of others is waited for when there is none yet). Any address is dialled with the server's name."""
     expose = job.spec.server.expose
     live = observed.objects.get(("Service", job.metadata.namespace, names.server(job.metadata.name)))
     if live is None:

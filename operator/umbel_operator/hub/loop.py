@@ -7,13 +7,12 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from umbel_operator import names
 from umbel_operator.access import AccessError
 from umbel_operator.conditions import Condition, find, merge
-from umbel_operator.hub import reasons
+from umbel_operator.hub import reasons, server_pod
 from umbel_operator.hub.admin import Admin, Unreachable
 from umbel_operator.hub.authority import Authority
 from umbel_operator.hub.execute import Hands, Memory
@@ -133,7 +132,7 @@ class JobLoop:
                 addresses=addresses,
             )
         seen = self._seen
-        await self._look_at_server(seen.objects, now)
+        await self._look_at_server(seen.objects, seen.pod, now)
         certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
         self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
         for name in faults:
@@ -157,12 +156,11 @@ class JobLoop:
             told=self._memory.told,
         )
 
-    async def _look_at_server(self, objects: dict[Key, Object] | Any, now: float) -> None:
-        """Only where one should be running."""
+    async def _look_at_server(self, objects: Mapping[Key, Object], pod: Object | None, now: float) -> None:
+        """Only where one runs: a call to a Service without a pod would hold the pass up until it times out."""
         meta = self._obj["metadata"]
-        live = objects.get(("StatefulSet", meta["namespace"], names.server(meta["name"])))
         address = admin_address(objects, self._obj)
-        if address is None or live is None or not live["spec"].get("replicas"):
+        if address is None or not server_pod.runs(pod):
             self._sight = ServerSight()
             return
         before = self._sight

@@ -36,6 +36,12 @@ def look(pod: Object | None) -> PodSight:
     return PodSight(reason, message, fault, ended)
 
 
+def runs(pod: Object | None) -> bool:
+    """Whether its container has been started and has not ended."""
+    statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
+    return any("running" in (status.get("state") or {}) for status in statuses)
+
+
 def _ends(container: Object) -> Iterator[Object]:
     for state in (container.get("state"), container.get("lastState")):
         if (state or {}).get("terminated"):
