@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,7 +243,25 @@ class Kube:
                 raise _error(response, text)
             return json.loads(text)
 
+    def websocket(self, path: str, params: Sequence[tuple[str, str]], protocol: str) -> Any:
+        """A context manager, aiohttp's."""
+        reach = self.access
+        headers = {"Authorization": f"Bearer {reach.token}"} if reach.token else {}
+        return self._open().ws_connect(
+            reach.server + path,
+            params=params,
+            protocols=(protocol,),
+            headers=headers,
+            ssl=self._tls if self._tls is not None else True,
+            max_msg_size=0,
+        )
+
     # ---- pieces
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
+        return self._session
 
     async def _apply(self, obj: Object, manager: str, subresource: str) -> Object:
         metadata = obj["metadata"]
@@ -297,15 +315,13 @@ class Kube:
         timeout: aiohttp.ClientTimeout,
     ) -> Any:
         reach = self.access
-        if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
         headers = {"Accept": JSON, "User-Agent": "umbel"}
         if reach.token:
             headers["Authorization"] = f"Bearer {reach.token}"
         data = None
         if body is not None:
             data, headers["Content-Type"] = json.dumps(body).encode(), content_type
-        return self._session.request(
+        return self._open().request(
             method,
             reach.server + path,
             params=params,

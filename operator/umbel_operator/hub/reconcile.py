@@ -160,7 +160,9 @@ def _server_objects(view: View) -> Iterator[Object]:
     yield server.config_map(identity, job)
     if observed.tls is not None:
         yield server.tls_secret(identity, observed.tls)
-    yield server.volume(identity, job, _on_the_volume(view))
+    volume = server.volume(identity, job, _on_the_volume(view))
+    if not ended or key(volume) in observed.objects:  # one that was removed after the end stays so
+        yield volume
     yield pod.stateful_set(identity, job, view.settings, int(view.course.server_runs))
     if (route := server.tls_route(identity, job)) is not None:
         yield route
