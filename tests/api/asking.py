@@ -32,6 +32,8 @@ class Answer:
 
     @property
     def causes(self) -> list[str]:
+        if self.accepted:
+            return []
         causes = self.body.get("details", {}).get("causes") or [{"field": "", "message": self.body.get("message", "")}]
         return [f"{cause.get('field')}: {cause['message']}" for cause in causes if NOT_CHECKED not in cause["message"]]
 

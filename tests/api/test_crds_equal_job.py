@@ -6,12 +6,12 @@ What differs, because a CustomResourceDefinition cannot say it or a cluster need
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from api.asking import Answer, Asker, asking
-from api.specs import FIELDS, ODD, put, right, with_one_thing_wrong
+from api.crds import applied, job
+from api.specs import FIELDS, ODD, right, with_one_thing_wrong
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from umbel_cluster.api import Api
@@ -21,15 +21,10 @@ from umbel.job import JobError, parse, resolve
 
 pytestmark = pytest.mark.api
 
-CRDS = Path(__file__).parents[2] / "crds"
-SILOS = [{"name": f"silo-{n}", "dataset": "d"} for n in range(1, 6)]
-
 
 @pytest.fixture(scope="module")
 def jobs(api: Api) -> Iterator[Asker]:
-    api.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
-    with asking(api.kubeconfig, "federatedjobs") as asker:
+    with asking(applied(api).kubeconfig, "federatedjobs") as asker:
         yield asker
 
 
@@ -37,22 +32,14 @@ def manifest(spec: Any) -> dict[str, Any]:
     return {"apiVersion": "umbel.dev/v1alpha1", "kind": "FederatedJob", "metadata": {"name": "j"}, "spec": spec}
 
 
-def small(**fields: Any) -> dict[str, Any]:
-    """A right job with fields set by path: ``rounds__quorum=3``."""
-    spec: dict[str, Any] = {"app": {"image": "a", "client": "a:b"}, "silos": SILOS}
-    for path, value in fields.items():
-        put(spec, tuple(path.split("__")), value)
-    return manifest(spec)
-
-
 def read(data: Mapping[str, Any]) -> Any:
     """The spec as the runtime has it before anything is computed, or the JobError."""
     try:
-        job = parse(data)
-        resolve(job)
+        parsed = parse(data)
+        resolve(parsed)
     except JobError as error:
         return error
-    return job.model_dump(mode="json", by_alias=True, exclude_none=True)["spec"]
+    return parsed.model_dump(mode="json", by_alias=True, exclude_none=True)["spec"]
 
 
 def in_words(spec: Any) -> Any:
@@ -97,7 +84,7 @@ def test_any_job(jobs: Asker, spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", sorted(FIELDS), ids=".".join)
 def test_anything_at_a_field(jobs: Asker, path: tuple[str, ...]) -> None:
     for value in ODD:
-        data = small(**{"__".join(path): value})
+        data = job(**{"__".join(path): value})
         if not differs(data):
             hold_equal(data, jobs.create(data))
 
@@ -108,7 +95,7 @@ def test_every_parameter_at_its_bounds(jobs: Asker, name: str) -> None:
     known = {key: rule for other in rules.BUILT_IN.values() for key, rule in other.parameters.items()}
     for key, rule in known.items():
         for value in (rule.low - 1e-3, rule.low, rule.low + 1e-3, rule.high - 1e-3, rule.high, rule.high + 1e-3):
-            data = small(strategy={"name": name, "parameters": {**needed, key: value}})
+            data = job(strategy={"name": name, "parameters": {**needed, key: value}})
             hold_equal(data, jobs.create(data))
 
 
@@ -116,19 +103,19 @@ def test_every_parameter_at_its_bounds(jobs: Asker, name: str) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_of_config(jobs: Asker, chosen: Any, key: str) -> None:
     if chosen is not None:
-        data = small(app__config={key: chosen})
+        data = job(app__config={key: chosen})
         hold_equal(data, jobs.create(data))
 
 
 @pytest.mark.parametrize("value", [2**63 - 1024, 2**63 - 1023, -(2**63), -1e19, 9.3e18, "é" * 4096, "é" * 4097, 0.1])
 def test_the_bounds_of_config(jobs: Asker, value: Any) -> None:
-    data = small(app__config={"a": value})
+    data = job(app__config={"a": value})
     hold_equal(data, jobs.create(data))
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 40, "a" * 41, "a.b", "A", "-a", "1-2"])
 def test_the_name(jobs: Asker, name: str) -> None:
-    data = small() | {"metadata": {"name": name}}
+    data = job() | {"metadata": {"name": name}}
     hold_equal(data, jobs.create(data))
 
 
@@ -137,7 +124,7 @@ class TestWhatDiffers:
     runtime."""
 
     def test_on_a_cluster_a_job_needs_an_image(self, jobs: Asker) -> None:
-        data = small(app={"client": "a:b"})
+        data = job(app={"client": "a:b"})
         assert jobs.create(data).causes == ["spec.app.image: Required value"]
         assert not isinstance(read(data), JobError)
 
@@ -151,11 +138,11 @@ class TestWhatDiffers:
         ],
     )
     def test_the_keys_of_some_maps_are_not_checked(self, jobs: Asker, fields: dict[str, Any]) -> None:
-        data = small(**fields)
+        data = job(**fields)
         assert jobs.create(data).accepted
         assert "the key" in str(read(data))
 
     def test_null_in_a_map_is_nothing_to_the_api_server(self, jobs: Asker) -> None:
-        data = small(app__config={"a": None, "b": 1})
+        data = job(app__config={"a": None, "b": 1})
         assert jobs.create(data).body["spec"]["app"]["config"] == {"b": 1}
         assert "is nothing (null)" in str(read(data))
