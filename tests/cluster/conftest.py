@@ -1,0 +1,47 @@
+"""Tests on real Kubernetes nodes: a hub's cluster with two silos in it, and a second cluster with two more.
+
+Started when the first test needs them, gone when the session ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "hack/cluster"))
+
+from umbel_cluster import cluster, images  # noqa: E402
+from umbel_cluster.cluster import Cluster  # noqa: E402
+
+from .federation import Federation  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster_a() -> Iterator[Cluster]:
+    yield cluster.up("test-a", mortal=True)
+    cluster.down("test-a")
+
+
+@pytest.fixture(scope="session")
+def cluster_b() -> Iterator[Cluster]:
+    yield cluster.up("test-b", mortal=True)
+    cluster.down("test-b")
+
+
+@pytest.fixture(scope="session")
+def federation(
+    cluster_a: Cluster, cluster_b: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Federation]:
+    image = images.example(ROOT / "examples/digits")
+    for each in (cluster_a, cluster_b):
+        each.import_image(image)
+    made = Federation(cluster_a, cluster_b, tmp_path_factory.mktemp("federation"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()

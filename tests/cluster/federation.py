@@ -1,0 +1,205 @@
+"""A hub operator and four silos' agents, as processes in the networks of two clusters, and what a user does with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from umbel_cluster.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+UMBEL = ROOT / ".venv/bin/umbel"
+IMAGE = "registry.local/umbel-digits:dev"
+SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
+PATIENCE = 120.0  # for what takes seconds on an idle machine
+PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+Object = dict[str, Any]
+
+
+class Federation:
+    """Silos 1 and 2 live in the hub's cluster, 3 and 4 in the other."""
+
+    def __init__(self, hub: Cluster, other: Cluster, folder: Path) -> None:
+        self.hub = hub
+        self.other = other
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def cluster_of(self, silo: str) -> Cluster:
+        return self.hub if silo in SILOS[:2] else self.other
+
+    # ---- the control plane
+
+    def start(self) -> None:
+        self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+        self.start_operator()
+        for silo in SILOS:
+            self.join(silo)
+            self.start_agent(silo)
+
+    def start_operator(self) -> None:
+        """As its own account: what the shipped role does not grant, it cannot do."""
+        token = self.hub.kubectl("create", "token", "umbel-operator", "-n", "umbel-system", "--duration=24h").strip()
+        config = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())
+        config["users"][0]["user"] = {"token": token}
+        path = self.folder / "operator.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", "127.0.0.1:18080")
+
+    def join(self, silo: str) -> None:
+        inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
+        done = subprocess.run(
+            [UMBEL, "silo", "add", silo, "--kubeconfig", self.hub.kubeconfig, "--hub", inside],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (self.folder / f"{silo}.kubeconfig").write_text(done.stdout)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": silo, "labels": PRIVILEGED}}
+        self.cluster_of(silo).kubectl("apply", "-f", "-", input=json.dumps(namespace))
+        self.write_site(silo)
+
+    def write_site(self, silo: str, **more: Any) -> None:
+        number = silo.rpartition("-")[2]
+        site = {
+            "silo": silo,
+            "policy": {"images": ["registry.local/*"]},
+            "datasets": {f"digits-{number}-of-10": {}},
+            **more,
+        }
+        (self.folder / f"{silo}.site.yaml").write_text(yaml.safe_dump(site))
+
+    def start_agent(self, silo: str) -> None:
+        cluster = self.cluster_of(silo)
+        files = {"--site": f"{silo}.site.yaml", "--hub": f"{silo}.kubeconfig"}
+        options = [word for name, file in files.items() for word in (name, self.folder / file)]
+        own = ["--kubeconfig", cluster.kubeconfig_inside, "--namespace", silo]
+        self._spawn(cluster, silo, "agent", "run", *options, *own)
+
+    def kill(self, name: str) -> None:
+        """The operator, or a silo's agent: without a chance to say goodbye."""
+        self.processes[name].kill()
+        self.processes.pop(name).wait()
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(20)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def _spawn(self, cluster: Cluster, name: str, *words: Any) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = cluster.popen([str(UMBEL), *map(str, words)], stdout=log, stderr=log)
+
+    # ---- jobs
+
+    @contextmanager
+    def job(self, name: str, **changes: Any) -> Iterator[Job]:
+        """The digits over four silos, applied; deleted at the end."""
+        manifest = yaml.safe_load((ROOT / "examples/digits/job.yaml").read_text())
+        spec = manifest["spec"]
+        manifest["metadata"]["name"] = name
+        spec["app"]["image"] = IMAGE
+        spec["silos"] = spec["silos"][:4]
+        spec["server"] = {"expose": {"type": "NodePort"}, "checkpoint": {"size": "100Mi"}}
+        for path, value in changes.items():
+            where = spec
+            *parents, last = path.split("__")
+            for part in parents:
+                where = where.setdefault(part, {})
+            where[last] = value
+        job = Job(self, name, manifest)
+        job.apply()
+        try:
+            yield job
+        except BaseException:
+            print(job.story())
+            raise
+        finally:
+            self.hub.kubectl("delete", "fj", name, "--ignore-not-found", "--wait=false")
+
+
+class Job:
+    def __init__(self, federation: Federation, name: str, manifest: Object) -> None:
+        self.federation = federation
+        self.name = name
+        self.manifest = manifest
+
+    def apply(self) -> None:
+        self.federation.hub.kubectl("apply", "-f", "-", input=json.dumps(self.manifest))
+
+    def patch(self, **spec: Any) -> None:
+        body = json.dumps({"spec": spec})
+        self.federation.hub.kubectl("patch", "fj", self.name, "--type=merge", "-p", body)
+
+    def get(self) -> Object:
+        return dict(json.loads(self.federation.hub.kubectl("get", "fj", self.name, "-o", "json")))
+
+    @property
+    def status(self) -> Object:
+        return dict(self.get().get("status") or {})
+
+    @property
+    def uid(self) -> str:
+        return str(self.get()["metadata"]["uid"])
+
+    def condition(self, type_: str) -> Object:
+        return next((c for c in self.status.get("conditions", ()) if c["type"] == type_), {})
+
+    def clients(self) -> dict[str, Object]:
+        """FederatedClients by silo."""
+        selector = f"umbel.dev/job={self.name}"
+        found = json.loads(self.federation.hub.kubectl("get", "fc", "-A", "-l", selector, "-o", "json"))
+        return {item["spec"]["silo"]: item for item in found["items"]}
+
+    def ready(self, silo: str) -> Object:
+        conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
+        return next((c for c in conditions if c["type"] == "Ready"), {})
+
+    def until(self, true: Callable[[Job], Any], what: str, seconds: float = PATIENCE) -> Any:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := true(self):
+                return found
+            time.sleep(0.25)
+        raise AssertionError(f"{self.name}: {what}: not within {seconds:.0f} s")
+
+    def until_round(self, number: int) -> None:
+        self.until(lambda job: job.status.get("round", {}).get("number", 0) >= number, f"round {number}")
+
+    def until_ended(self) -> str:
+        """Complete or Failed."""
+        ended = ("Complete", "Failed")
+        found = self.until(
+            lambda job: next((t for t in ended if job.condition(t).get("status") == "True"), None), "an end"
+        )
+        return str(found)
+
+    def until_complete(self) -> None:
+        assert self.until_ended() == "Complete", self.condition("Failed")
+
+    def client_pods(self, silo: str) -> list[Object]:
+        cluster = self.federation.cluster_of(silo)
+        selector = f"umbel.dev/job={self.name}"
+        return list(json.loads(cluster.kubectl("get", "pod", "-n", silo, "-l", selector, "-o", "json"))["items"])
+
+    def server_processes(self) -> list[int]:
+        return self.federation.hub.processes("default", f"{self.name}-server-0")
+
+    def story(self) -> str:
+        """For a person who reads why a test failed."""
+        hub = self.federation.hub
+        said = [hub.kubectl("get", "fj,fc,pod,pvc", "-A"), hub.kubectl("describe", "fj", self.name)[-3000:]]
+        said += [f"--- {name}\n{self.federation.log(name)[-2000:]}" for name in self.federation.processes]
+        return "\n".join(said)
