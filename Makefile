@@ -1,8 +1,9 @@
 # Every target sets up what it needs and may be called again at any time.
-.PHONY: help run test test-fast lint bench clean
+.PHONY: help run test test-fast lint bench cluster cluster-down clean
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -13,17 +14,21 @@ help:  ## this list
 .venv/.run: hack/setup pyproject.toml constraints.txt
 	hack/setup run
 
-.venv/.dev: hack/setup pyproject.toml constraints.txt
+.venv/.dev: hack/setup pyproject.toml operator/pyproject.toml constraints.txt
 	hack/setup dev
+
+.venv/.cluster: hack/setup .venv/.dev $(wildcard hack/tools/*/go.sum)
+	hack/setup cluster
 
 run: .venv/.run  ## set up, then ten silos train on handwritten digits over mutual TLS
 	.venv/bin/umbel run examples/digits/job.yaml
 
-test: .venv/.dev lint  ## set up, then everything: lint, types, layers, all tests
-	$(PY) -m pytest -n 2 --dist worksteal
+test: .venv/.cluster lint  ## set up, then everything: lint, types, layers, all tests
+	$(PY) -m pytest -n 2 --dist worksteal -m "not cluster"
+	$(SUDO) $(PY) -m pytest -m cluster  # two Kubernetes nodes for all of them: one process
 
 test-fast: .venv/.dev  ## the inner loop: no processes, no frameworks
-	$(PY) -m pytest -n 2 --dist worksteal -m "not process and not frameworks"
+	$(PY) -m pytest -n 2 --dist worksteal -m "not process and not frameworks and not api and not cluster"
 
 lint: .venv/.dev  ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check .
@@ -33,6 +38,12 @@ lint: .venv/.dev  ## ruff, mypy --strict, import-linter
 
 bench: .venv/.dev  ## speed and memory of a round, as docs/performance.md explains
 	$(PY) benchmarks/rounds.py
+
+cluster: .venv/.cluster  ## a real Kubernetes on this machine (root; NAME=b for a second one)
+	cd hack/cluster && $(SUDO) ../../$(PY) -m umbel_cluster up $(or $(NAME),dev)
+
+cluster-down:  ## remove every trace of it
+	cd hack/cluster && $(SUDO) ../../$(PY) -m umbel_cluster down $(or $(NAME),dev)
 
 clean:  ## remove the virtual environment and what runs left here
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""A hub operator and four silos' agents, as processes in the networks of two clusters, and what a user does with them."""
+"""A hub operator and four silos' agents, as processes in the networks of two clusters; and what a user does there."""
 
 from __future__ import annotations
 
@@ -193,6 +193,11 @@ class Job:
         cluster = self.federation.cluster_of(silo)
         selector = f"umbel.dev/job={self.name}"
         return list(json.loads(cluster.kubectl("get", "pod", "-n", silo, "-l", selector, "-o", "json"))["items"])
+
+    def server_pod(self) -> Object | None:
+        selector = f"umbel.dev/job={self.name},umbel.dev/component=server"
+        found = json.loads(self.federation.hub.kubectl("get", "pod", "-l", selector, "-o", "json"))["items"]
+        return next(iter(found), None)
 
     def server_processes(self) -> list[int]:
         return self.federation.hub.processes("default", f"{self.name}-server-0")

@@ -15,7 +15,7 @@ from .federation import ROOT, SILOS, UMBEL, Federation
 
 pytestmark = pytest.mark.cluster
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def test_trains_to_complete_gives_the_laptops_model_and_leaves_nothing(federation: Federation, tmp_path: Path) -> None:
@@ -33,7 +33,18 @@ def test_trains_to_complete_gives_the_laptops_model_and_leaves_nothing(federatio
 
         fetched = tmp_path / "model.safetensors"
         subprocess.run(
-            [UMBEL, "model", "get", "digits", "--uid", job.uid, "-o", fetched, "--kubeconfig", federation.hub.kubeconfig],
+            [
+                UMBEL,
+                "model",
+                "get",
+                "digits",
+                "--uid",
+                job.uid,
+                "-o",
+                fetched,
+                "--kubeconfig",
+                federation.hub.kubeconfig,
+            ],
             check=True,
         )
         assert f"sha256:{_sha256(fetched)}" == status["model"]["digest"] == _on_the_laptop(tmp_path)
@@ -65,7 +76,9 @@ def _on_the_laptop(folder: Path) -> str:
 
 def _pods(federation: Federation, job: str) -> list[str]:
     clusters = (federation.hub, federation.other)
-    return [p for c in clusters for p in _named(c.kubectl("get", "pod", "-A", "-l", f"umbel.dev/job={job}", "-o", "json"))]
+    return [
+        p for c in clusters for p in _named(c.kubectl("get", "pod", "-A", "-l", f"umbel.dev/job={job}", "-o", "json"))
+    ]
 
 
 def _left(federation: Federation, job: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""python -m umbel_cluster up|down|list [NAME]"""
+"""python -m umbel_cluster up|down NAME, list, images [--cluster NAME] [EXAMPLE ...]"""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from . import cluster, layout, supervisor
-from .tools import ClusterError
+from . import cluster, images, layout, supervisor
+from .tools import CHECKOUT, ClusterError
 
 
 def main() -> None:
@@ -19,6 +19,9 @@ def main() -> None:
     serve = commands.choices["serve"]
     serve.add_argument("answer", type=int)
     serve.add_argument("--mortal", action="store_true")
+    built = commands.add_parser("images")
+    built.add_argument("--cluster")
+    built.add_argument("example", nargs="*")
     given = parser.parse_args()
     try:
         if given.command == "up":
@@ -28,10 +31,22 @@ def main() -> None:
         elif given.command == "list":
             for found in layout.every():
                 print(found.name, found.kubeconfig, "" if supervisor.alive(found) else "(dead)")
+        elif given.command == "images":
+            build(given.cluster, given.example)
         else:
             supervisor.main(given.name, given.answer, mortal=given.mortal)
     except ClusterError as error:
         sys.exit(f"umbel-cluster: {error}")
+
+
+def build(name: str | None, examples: list[str]) -> None:
+    if name and not ((found := layout.load(name)) and supervisor.alive(found)):
+        raise ClusterError(f"there is no cluster {name}: make cluster NAME={name}")
+    archives = [images.client(), *(images.example(CHECKOUT / "examples" / example) for example in examples)]
+    for archive in archives:
+        print(archive)
+        if name:
+            cluster.up(name).import_image(archive)
 
 
 def up(name: str) -> None:

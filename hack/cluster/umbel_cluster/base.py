@@ -16,7 +16,14 @@ REFERENCE = "registry.local/umbel-base:bookworm"
 SUITE = "bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
 # Nothing of it is needed to run Python, and it is half of the image.
-LEFT_OUT = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/lib/apt/lists"]
+LEFT_OUT = [
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+]
 # Where pip looks for configuration: a build mounts the host's there, see pip.py.
 PIP = "etc/xdg/pip"
 

@@ -1,0 +1,77 @@
+"""Suspending, editing, deadlines and time to live: as users of Kubernetes expect."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .federation import Federation, Job
+from .test_kills import SLOW
+
+pytestmark = pytest.mark.cluster
+
+
+def test_suspend_and_resume(federation: Federation) -> None:
+    with federation.job("suspended", **SLOW) as job:
+        job.until_round(2)
+        job.patch(suspend=True)
+        job.until(lambda j: not j.client_pods("silo-1") and not j.client_pods("silo-4"), "clients scaled to zero")
+        job.until(lambda j: j.server_pod() is None, "the server scaled to zero")
+        assert job.condition("Suspended")["status"] == "True"
+        reached = job.status["round"]["number"]
+        job.patch(suspend=False)
+        job.until_complete()
+        committed = [entry["round"] for entry in job.status["history"] if entry["outcome"] == "Committed"]
+        assert reached in committed, "what was committed before, stayed"
+        assert job.status["round"]["progress"] == "15/15"
+
+
+def test_rounds_total_edited_while_it_runs(federation: Federation) -> None:
+    with federation.job("edited", **SLOW) as job:
+        job.until_round(2)
+        before = job.server_pod()
+        job.patch(rounds={"total": 6})
+        job.until_round(5)
+        after = job.server_pod()
+        assert before is not None
+        assert after is None or after["metadata"]["uid"] == before["metadata"]["uid"], "no pod was started anew for it"
+        job.until_complete()
+        assert job.status["round"]["progress"] == "6/6"
+
+
+def test_a_suspended_silo_leaves_the_job_and_comes_back(federation: Federation) -> None:
+    with federation.job("silo-away", **SLOW, rounds__quorum=3, rounds__gatherSeconds=5) as job:
+        job.until_round(2)
+        _suspend(federation, "silo-3", True)
+        try:
+            job.until(lambda j: not j.client_pods("silo-3"), "its client is stopped")
+            job.until(lambda j: "silo-3: SiloSuspended" in j.condition("SilosReady").get("message", ""), "told by name")
+        finally:
+            _suspend(federation, "silo-3", False)
+        job.until(lambda j: j.ready("silo-3").get("status") == "True" or j.condition("Complete"), "it is back")
+        job.until_complete()
+
+
+def test_time_to_live(federation: Federation) -> None:
+    with federation.job("short-lived", rounds__total=2, ttlSecondsAfterFinished=1) as job:
+        job.until(lambda j: not _there(federation, j), "gone by itself")
+
+
+def test_a_job_that_somebody_else_manages_is_left_alone(federation: Federation) -> None:
+    with (
+        federation.job("foreign", managedBy="example.org/controller") as job,
+        federation.job("own", rounds__total=2) as own,
+    ):
+        own.until_complete()
+        assert not job.status
+        assert not job.get()["metadata"].get("finalizers")
+
+
+def _suspend(federation: Federation, silo: str, value: bool) -> None:
+    body = json.dumps({"spec": {"suspend": value}})
+    federation.hub.kubectl("patch", "silo", silo, "--type=merge", "-p", body)
+
+
+def _there(federation: Federation, job: Job) -> bool:
+    return bool(federation.hub.kubectl("get", "fj", job.name, "--ignore-not-found", "-o", "name").strip())
