@@ -57,9 +57,9 @@ def diagnose(
         failure = find(((deployment or {}).get("status") or {}).get("conditions"), "ReplicaFailure")
         if failure.get("status") == "True":
             return _not(POD_REFUSED, "the silo's cluster makes no pod: a quota, Pod Security or admission forbids it")
-        return _pending(pending_seconds, "its pod is being made")
+        return _pending(pending_seconds)
     status = _container(pod)
-    return _of_container(status, now) or _of_pod(pod, status, list(unbound), pending_seconds)
+    return _of_container(status, now) or _of_pod(pod, list(unbound), pending_seconds)
 
 
 def newest(pods: Iterable[Object]) -> Object | None:
@@ -139,7 +139,7 @@ def _ended(last: Object) -> Condition:
     return Condition("Ready", "False", CRASH_LOOP, f"the client ends with exit code {code} and is started again")
 
 
-def _of_pod(pod: Object, status: Object, unbound: list[str], pending_seconds: float) -> Diagnosis:
+def _of_pod(pod: Object, unbound: list[str], pending_seconds: float) -> Diagnosis:
     phase = (pod.get("status") or {}).get("phase")
     if phase == "Failed":
         reason = (pod.get("status") or {}).get("reason") or ""
@@ -154,12 +154,11 @@ def _of_pod(pod: Object, status: Object, unbound: list[str], pending_seconds: fl
         )
         words = f": not enough {', '.join(lacking[:4])}" if lacking else ""
         return _not(UNSCHEDULABLE, f"no node of the silo takes the pod{words}")
-    if scheduled.get("status") == "True" and status.get("state") is None:
-        return _pending(pending_seconds, "its pod waits for its node")
-    return _pending(pending_seconds, "its pod is being started")
+    return _pending(pending_seconds)
 
 
-def _pending(pending_seconds: float, words: str) -> Diagnosis:
+def _pending(pending_seconds: float) -> Diagnosis:
+    words = "its pod is being started"
     if pending_seconds >= PENDING_SECONDS:
         return _not(STILL_PENDING, f"{words}, for more than {PENDING_SECONDS / 60:.0f} minutes")
     return Diagnosis(Condition("Ready", "False", PENDING, words), PENDING_SECONDS - pending_seconds)

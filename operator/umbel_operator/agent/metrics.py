@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 STATES = ("Running", "Waiting", "Suspended", "Finished", "Failing", "NotAccepted")
 KINDS = ("FederatedClient", "Hub")
@@ -11,6 +11,7 @@ REASONS = ("Hub", "Silo", "Program")
 
 class Metrics:
     def __init__(self, version: str) -> None:
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self.clients = Gauge("fl_agent_clients", "FederatedClients by state.", ["state"], registry=self.registry)
         self.errors = Counter("fl_reconcile_errors", "Passes that failed.", ["kind", "reason"], registry=self.registry)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from umbel_operator.agent import site
 from umbel_operator.agent.site import SiteError
 
@@ -155,3 +157,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> No
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match="no such file; name a silo's site file"):
         site.load(tmp_path / "none.yaml")
+
+
+def test_the_examples_of_the_documentation() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "site.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        assert site.parse(yaml.safe_load(block)).silo == "hospital-a"
