@@ -11,7 +11,7 @@ REASONS = ("Hub", "Silo", "Program")
 
 class Metrics:
     def __init__(self, version: str) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.clients = Gauge("fl_agent_clients", "FederatedClients by state.", ["state"], registry=self.registry)
         self.errors = Counter("fl_reconcile_errors", "Passes that failed.", ["kind", "reason"], registry=self.registry)

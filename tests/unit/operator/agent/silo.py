@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+
+from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, identity, site
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Action, Apply, Clocks, Delete, Label, MakeKey, Plan, Seen
 from umbel_operator.agent.reconcile import farewell, reconcile
-
-from umbel.wire.pki import Authority, silo_id
 
 Object = dict[str, Any]
 

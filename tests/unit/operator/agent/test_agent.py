@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.operator.agent.silo import NAME, NAMESPACE, RUNNING, World, federated_client, pod, site_file
+from unit.operator.agent.test_credentials import token, write
+
 from umbel_operator import kube
 from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
@@ -26,8 +29,6 @@ from umbel_operator.agent.plan import Clocks, Plan, Seen
 from umbel_operator.agent.reconcile import farewell, reconcile
 from umbel_operator.agent.site import Site
 from umbel_operator.agent.worker import Context
-from unit.operator.agent.silo import NAME, NAMESPACE, RUNNING, World, federated_client, pod, site_file
-from unit.operator.agent.test_credentials import token, write
 
 Object = dict[str, Any]
 

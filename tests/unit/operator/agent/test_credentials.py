@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import credentials
 from umbel_operator.agent.credentials import HubCredentials

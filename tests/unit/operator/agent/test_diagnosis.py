@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from unit.operator.agent.silo import NOW, RUNNING, UID, ended, pod
+
 from umbel_operator.agent.diagnosis import diagnose, final_round, newest
 from umbel_operator.conditions import timestamp
-from unit.operator.agent.silo import NOW, RUNNING, UID, ended, pod
 
 
 def waiting(reason: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from umbel_operator.agent.policy import decide
 from unit.operator.agent.silo import IMAGE, client, site_file
+
+from umbel_operator.agent.policy import decide
 
 ALLOWED = "PolicyAllows"
 

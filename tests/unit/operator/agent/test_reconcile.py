@@ -10,11 +10,12 @@ import pytest
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unit.operator.agent.silo import NAME, NOW, RUNNING, UID, World, ended, pod, site_file
+
 from umbel_operator.agent import federatedclient, identity
 from umbel_operator.agent.plan import Apply
 from umbel_operator.agent.reconcile import troubled
 from umbel_operator.conditions import Condition
-from unit.operator.agent.silo import NAME, NOW, RUNNING, UID, World, ended, pod, site_file
 
 ALL = ["Deployment", "NetworkPolicy", "PersistentVolumeClaim", "Secret"]
 FINAL = json.dumps({"final": 30})

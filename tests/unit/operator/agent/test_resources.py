@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.operator.agent.silo import client, site_file
+
 from umbel_operator.agent.quantity import parse
 from umbel_operator.agent.resources import effective, whole_cpus
-from unit.operator.agent.silo import client, site_file
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from umbel_operator.agent import site
 from umbel_operator.agent.site import SiteError
 
