@@ -20,7 +20,7 @@ SCHEMA = FederatedJob.model_json_schema(by_alias=True)
 PARTS: Mapping[str, Any] = SCHEMA["$defs"]
 WORDS = ["a", "silo-1", "x" * 63, "loss", "accuracy", "m.n:o", "s3://bucket/key", "10Gi", "head.*", "example.org/x"]
 ODD_TEXT = ["", "-", "A", "a.b", "é", "x" * 64, "a" * 300, "a b", "a\n", "*", "s3://k:p@h/m", "1", "0.5", "-1", "1e3"]
-ODD = [
+ODD: list[Any] = [
     None,
     True,
     False,
@@ -83,8 +83,7 @@ def value(field: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         case "string":
             return texts(node)
         case "array":
-            few = st.lists(value(node["items"]), max_size=3, unique_by=repr, min_size=node.get("minItems", 0))
-            return few
+            return st.lists(value(node["items"]), max_size=3, unique_by=repr, min_size=node.get("minItems", 0))
     inner = node.get("additionalProperties") or next(iter(node["patternProperties"].values()))
     return st.dictionaries(st.sampled_from(["cpu", "a", "example.org/x"]), value(inner), max_size=2, min_size=1)
 
@@ -111,7 +110,8 @@ def right(draw: st.DrawFn) -> Spec:
     spec: Spec = {"app": {"image": "a", "client": "a:b"}, "silos": [{"name": name, "dataset": "d"} for name in names]}
     for path in draw(st.lists(st.sampled_from(sorted(FREE)), max_size=6, unique=True)):
         put(spec, path, draw(FREE[path]))
-    spec |= draw(st.just({}) | participants())
+    if draw(st.booleans()):
+        spec |= draw(participants())
     for part in draw(st.lists(st.sampled_from([counts, strategy, stop, model, expose]), max_size=2, unique=True)):
         for path, chosen in draw(part()).items():
             put(spec, tuple(path.split(".")), chosen)
@@ -164,7 +164,7 @@ def strategy(draw: st.DrawFn) -> dict[str, Any]:
     if name == "q-FedAvg" and draw(st.integers(0, 5)):
         given["clientLearningRate"] = draw(st.sampled_from([0.1, 1000]))
     forced = {
-        f"{path}": draw(st.sampled_from([right_one, right_one, right_one, rules.USUAL[path]]))
+        path: draw(st.sampled_from([right_one, right_one, right_one, rules.USUAL[path]]))
         for path, right_one in (rule.forces if rule else {}).items()
         if draw(st.booleans())
     }

@@ -113,6 +113,20 @@ def test_the_bounds_of_config(jobs: Asker, value: Any) -> None:
     hold_equal(data, jobs.create(data))
 
 
+@pytest.mark.parametrize("length", [317, 318])
+def test_the_length_of_keys(jobs: Asker, length: int) -> None:
+    key = "x" * length
+    silos = [{"name": name, "dataset": "d"} for name in "abc"]
+    for part in ("requests", "limits"):
+        for fields in (
+            {f"server__resources__{part}": {key: 1}},
+            {"silos": [{**silos[0], "resources": {part: {key: 1}}}, *silos[1:]]},
+            {"silos": [], "siloSelector": {"matchLabels": {key: "a"}, "dataset": "d"}, "rounds__quorum": 3},
+        ):
+            data = job(**fields)
+            hold_equal(data, jobs.create(data))
+
+
 @pytest.mark.parametrize("name", ["a", "a" * 40, "a" * 41, "a.b", "A", "-a", "1-2"])
 def test_the_name(jobs: Asker, name: str) -> None:
     data = job() | {"metadata": {"name": name}}

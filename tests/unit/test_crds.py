@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from umbel_operator.conditions import MESSAGE_CHARACTERS
 
 from umbel.job import FederatedJob
 from umbel.manifest import app
@@ -164,6 +165,7 @@ def test_names_and_status(name: str) -> None:
     assert only["subresources"] == {"status": {}}
     conditions = only["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["conditions"]
     assert (conditions["x-kubernetes-list-type"], conditions["x-kubernetes-list-map-keys"]) == ("map", ["type"])
+    assert conditions["items"]["properties"]["message"]["maxLength"] == MESSAGE_CHARACTERS
 
 
 @pytest.mark.parametrize("name", NAMES)
