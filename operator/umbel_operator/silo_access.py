@@ -12,14 +12,14 @@ LABELS = {names.MANAGED_BY: "umbel"}
 
 # What the agent calls at the hub, and no more: reads what is asked of it, reports, stays alive, renews its token.
 RULES: list[Object] = [
-    {"apiGroups": ["umbel.dev"], "resources": ["federatedclients"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["umbel.dev"], "resources": ["federatedclients"], "verbs": ["list", "watch"]},
     {"apiGroups": ["umbel.dev"], "resources": ["federatedclients/status"], "verbs": ["patch"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
     {
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],
         "resourceNames": [names.AGENT],
-        "verbs": ["get", "patch"],
+        "verbs": ["patch"],
     },
     {"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [names.AGENT], "verbs": ["create"]},
 ]

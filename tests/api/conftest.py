@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "hack/cluster"))
 
-from umbel_cluster import api as _api  # noqa: E402
+from umbel_cluster import api as _api
 
 
 @pytest.fixture(scope="session")

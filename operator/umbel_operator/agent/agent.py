@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from umbel_operator import kube
+from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
-from umbel_operator.agent import credentials, heartbeat, logs
+from umbel_operator.agent import credentials, heartbeat
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.metrics import STATES
 from umbel_operator.agent.pauses import Pauses

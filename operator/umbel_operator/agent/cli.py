@@ -14,8 +14,8 @@ import click
 from aiohttp import web
 
 from umbel.cli.errors import CliError
-from umbel_operator import access, kube
-from umbel_operator.agent import credentials, logs, site
+from umbel_operator import access, kube, logs
+from umbel_operator.agent import credentials, site
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.backends.kubernetes import KubernetesBackend
 from umbel_operator.agent.http import serve

@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from umbel.wire.pki import write_private
-from umbel_operator import kube
+from umbel_operator import kube, logs
 from umbel_operator.access import Access, AccessError, kubeconfig
-from umbel_operator.agent import logs
 
 ACCOUNT = "umbel-agent"
 TOKEN_SECONDS = 86_400

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from umbel_operator import kube
+from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
-from umbel_operator.agent import federatedclient, logs
+from umbel_operator.agent import federatedclient
 from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.diagnosis import running
 from umbel_operator.agent.federatedclient import FederatedClient

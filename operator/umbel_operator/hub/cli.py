@@ -41,7 +41,7 @@ def run_command(kubeconfig: Path | None, namespace: str, trust_domain: str, http
     host, _, port = http.rpartition(":")
     if not port.isdecimal():
         raise CliError(f"--http {http}: write host:port")
-    from umbel_operator.agent import logs
+    from umbel_operator import logs
 
     logs.set_up()
     logging.getLogger("kopf").setLevel(logging.WARNING)

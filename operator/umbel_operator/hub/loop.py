@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 
-from umbel_operator import names
+from umbel_operator import logs, names
 from umbel_operator.access import AccessError
 from umbel_operator.conditions import Condition, find, merge
 from umbel_operator.hub import reasons, server_pod
@@ -24,8 +23,6 @@ from umbel_operator.hub.settings import Settings
 from umbel_operator.hub.silos import SiloBook
 from umbel_operator.kube import ApiError, Kube
 from umbel_operator.metrics import Metrics
-
-log = logging.getLogger("umbel.hub")
 
 PAUSES = (1.0, 60.0)  # seconds after the first and after many failed passes in a row
 LOOK_SECONDS = 60.0  # between two full looks at the API while a job runs and nothing is heard
@@ -92,7 +89,7 @@ class JobLoop:
         except (ApiError, AccessError, Unreachable) as error:
             await self._failed(error)
         except Exception as error:  # a fault of ours must not leave the job without its loop
-            log.exception("fault", extra={"job": self._obj["metadata"]["name"]})
+            logs.error("fault", trace=True, job=self._obj["metadata"]["name"])
             await self._failed(error)
         self._seen = None
         self._failures += 1
@@ -136,7 +133,7 @@ class JobLoop:
         certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
         self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
         for name in faults:
-            log.warning("a certificate request was refused", extra={"client": name})
+            logs.warning("a certificate request was refused", client=name)
         meta = obj["metadata"]
         secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))
         tls = self._parts.authority.tls(meta["namespace"], meta["name"], secret, now)
@@ -181,7 +178,7 @@ class JobLoop:
         reason = reasons.APPLY_FAILED if isinstance(error, ApiError) else type(error).__name__
         self._parts.metrics.failed("FederatedJob", reason)
         message = str(error) if isinstance(error, ApiError) else type(error).__name__
-        log.warning("pass failed", extra={"job": self._obj["metadata"]["name"], "error": message})
+        logs.warning("pass failed", job=self._obj["metadata"]["name"], error=message)
         if isinstance(error, ApiError) and error.status in (0, 404, 409):
             return  # there is nobody to tell, or nothing to tell of: the job is gone
         with contextlib.suppress(ApiError, AccessError):

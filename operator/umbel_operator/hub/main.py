@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 
 import kopf
 
-from umbel_operator import health
+from umbel_operator import health, logs
 from umbel_operator.hub import authority, operator
 from umbel_operator.hub.loop import Parts
 from umbel_operator.hub.settings import Settings
 from umbel_operator.hub.silos import SiloBook
 from umbel_operator.kube import FEDERATED_JOB, ApiError, Kube
 from umbel_operator.metrics import Metrics
-
-log = logging.getLogger("umbel.hub")
 
 START_PAUSE_SECONDS = 2.0
 STOP_SECONDS = 15.0
@@ -42,7 +39,7 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
     jobs = operator.Jobs(late)
     book = SiloBook(kube, jobs.wake_silos)
     late.append(Parts(kube, signing, book, settings, metrics))
-    log.info("ready")
+    logs.info("ready", version=version)
     watching = [
         asyncio.create_task(work)
         for work in (
@@ -85,7 +82,7 @@ async def _when_reachable(kube: Kube, settings: Settings, stop: asyncio.Event) -
             return await authority.load_or_create(kube, settings)
         except ApiError as error:
             missing = "the CustomResourceDefinitions, or the namespace, are not there: apply crds/"
-            log.warning("waiting for the hub's API: %s", missing if error.status == 404 else error)
+            logs.warning("waiting for the hub's API", error=missing if error.status == 404 else str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(START_PAUSE_SECONDS):
                     await stop.wait()

@@ -7,7 +7,6 @@ a job carries of ours.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +21,6 @@ from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
 from umbel_operator.hub.observed import Object
 from umbel_operator.kube import POD, ApiError, Kube
-
-log = logging.getLogger("umbel.hub")
 
 RETRY_SECONDS = 2.0
 

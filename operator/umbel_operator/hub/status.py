@@ -146,8 +146,8 @@ def _server_ready(course: Course, server: ServerSight, pod: PodSight) -> Conditi
         return Condition(type_, "False", reason, "it is scaled to zero")
     if server.status is not None:
         return Condition(type_, "True", reasons.REACHABLE, "")
-    if pod.reason == "Starting" and server.error:
-        return Condition(type_, "False", pod.reason, pod.message)
+    if pod.reason == reasons.STARTING and server.error:
+        return Condition(type_, "False", pod.reason, f"{pod.message}; its admin port does not answer: {server.error}")
     return Condition(type_, "False", pod.reason, pod.message)
 
 

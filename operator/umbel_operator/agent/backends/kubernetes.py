@@ -7,9 +7,9 @@ import base64
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from umbel_operator import kube
+from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
-from umbel_operator.agent import identity, logs, manifests, reconcile
+from umbel_operator.agent import identity, manifests, reconcile
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.federatedclient import CLIENT, SILO, FederatedClient
 from umbel_operator.agent.plan import Action, Apply, Clocks, Delete, Label, MakeKey, Object, Plan, Seen

@@ -16,10 +16,10 @@ import pytest
 from unit.operator.agent.silo import NAME, NAMESPACE, RUNNING, World, federated_client, pod, site_file
 from unit.operator.agent.test_credentials import token, write
 
-from umbel_operator import kube
+from umbel_operator import kube, logs
 from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
-from umbel_operator.agent import logs, worker
+from umbel_operator.agent import worker
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.credentials import HubCredentials

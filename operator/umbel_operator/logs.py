@@ -1,5 +1,5 @@
-"""The agent's log: one JSON object a line, with fields of a closed list. What a user's code prints is never among
-them, and neither are tokens, keys or certificates."""
+"""The log of agent and operator: one JSON object a line, with fields of a closed list. What a user's code prints is
+never among them, and neither are tokens, keys or certificates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIELDS = frozenset(
 )
 ERROR_CHARACTERS = 500
 
-logger = logging.getLogger("umbel.agent")
+logger = logging.getLogger("umbel.operator")
 
 
 class JsonLines(logging.Formatter):

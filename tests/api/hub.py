@@ -1,0 +1,81 @@
+"""An operator process against an API server without nodes, and one small job."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from umbel_cluster.api import Api
+
+ROOT = Path(__file__).parents[2]
+UMBEL = ROOT / ".venv/bin/umbel"
+PATIENCE = 60.0
+
+
+class Operator:
+    """``kubeconfig``: what it is started with, each time."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self._log = folder / "operator.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            command = [UMBEL, "hub", "run", "--kubeconfig", self.kubeconfig, "--http", "127.0.0.1:0"]
+            self._process = subprocess.Popen(command, stderr=log)
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+
+def manifest(name: str, silos: list[str], namespace: str = "default", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "umbel.dev/v1alpha1",
+        "kind": "FederatedJob",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "app": {"image": "registry.local/umbel-digits:dev", "client": "client:app"},
+            "rounds": {"total": 5},
+            "silos": [{"name": silo, "dataset": "digits"} for silo in silos],
+            **spec,
+        },
+    }
+
+
+def install(api: Api, silos: list[str]) -> None:
+    api.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    api.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+    for silo in silos:
+        subprocess.run(
+            [UMBEL, "silo", "add", silo, "--kubeconfig", api.kubeconfig], check=True, stdout=subprocess.DEVNULL
+        )
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+
+
+def made(api: Api, job: str) -> dict[str, Any]:
+    """What there is of a job: kind, namespace, name → what it is about, without what the API server makes up."""
+    kinds = "sts,svc,netpol,cm,secret,pvc,sa,fc"
+    listed = json.loads(api.kubectl("get", kinds, "-A", "-l", f"umbel.dev/job={job}", "-o", "json"))
+    return {f"{i['kind']} {i['metadata']['namespace']}/{i['metadata']['name']}": i for i in listed["items"]}

@@ -1,0 +1,142 @@
+"""The operator is killed at every single write of a job's life; the next one ends where an undisturbed one does.
+
+There is no node here, so that no server runs: what a server's answers lead to is tested as a pure function, and on
+real clusters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from umbel_cluster.api import Api
+
+from umbel.wire.pki import new_request
+
+from .hub import Operator, install, made, manifest, until
+from .proxy import Proxy, between, kubeconfig_for
+
+pytestmark = pytest.mark.api
+
+SILOS = ["one", "two", "three"]
+
+
+@pytest.fixture
+def proxy(api: Api) -> Iterator[Proxy]:
+    with between(api.kubeconfig) as made_proxy:
+        yield made_proxy
+
+
+@pytest.fixture
+def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
+    started = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
+    yield started
+    started.kill()
+
+
+def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: Operator) -> None:
+    install(api, SILOS)
+    operator.start()
+    undisturbed = _life(api, operator, "job")
+    writes = len(proxy.calls)
+    assert writes > 15, proxy.calls
+    for number in range(1, writes + 1):
+        proxy.reset()
+        proxy.at, proxy.cut = number, operator.kill
+        assert _life(api, operator, "job") == undisturbed, f"killed at {number}: {proxy.calls[number - 1]}"
+
+
+def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
+    """Made, certified, suspended, resumed, deleted; what there was at its height, in terms of what was asked for."""
+    keep_alive = lambda: operator.runs or operator.start()  # noqa: E731
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest(name, SILOS)))
+
+    def settled() -> dict[str, Any] | None:
+        keep_alive()
+        found = made(api, name)
+        for key, obj in found.items():
+            if key.startswith("FederatedClient") and not obj.get("status", {}).get("certificateRequest"):
+                _ask(api, obj)
+        clients = [obj for key, obj in found.items() if key.startswith("FederatedClient")]
+        whole = len(found) == 8 + len(SILOS) and all(c["spec"].get("certificate") for c in clients)
+        status = _status(api, name)
+        return found if whole and _reason(status) == "Starting" else None
+
+    height = until(settled, f"{name} made\n{operator.log()[-2000:]}")
+    api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    until(lambda: (keep_alive(), _reason(_status(api, name)) == "Suspended")[1], "suspended")
+    until(lambda: (keep_alive(), all(_desired(o) == "Suspended" for o in _clients(api, name)))[1], "told to the silos")
+    api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    until(lambda: (keep_alive(), all(_desired(o) == "Running" for o in _clients(api, name)))[1], "resumed")
+    api.kubectl("delete", "fj", name, "--wait=false")
+    until(lambda: (keep_alive(), not api.kubectl("get", "fj", name, "--ignore-not-found").strip())[1], "deleted")
+    until(lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name)), "nothing left")
+    api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
+    return {_plain(key): _asked(obj) for key, obj in height.items()}
+
+
+def _ask(api: Api, client: dict[str, Any]) -> None:
+    """As its silo's agent would."""
+    request, _ = new_request()
+    body = json.dumps({"status": {"certificateRequest": request.decode(), "conditions": []}})
+    meta = client["metadata"]
+    api.kubectl(
+        "patch", "fc", meta["name"], "-n", meta["namespace"], "--subresource=status", "--type=merge", "-p", body
+    )
+
+
+def _clients(api: Api, name: str) -> list[dict[str, Any]]:
+    return [obj for key, obj in made(api, name).items() if key.startswith("FederatedClient")]
+
+
+def _desired(client: dict[str, Any]) -> str:
+    return str(client["spec"]["desiredState"])
+
+
+def _status(api: Api, name: str) -> dict[str, Any]:
+    return dict(json.loads(api.kubectl("get", "fj", name, "-o", "json")).get("status") or {})
+
+
+def _reason(status: dict[str, Any]) -> str:
+    return next((c["reason"] for c in status.get("conditions", ()) if c["type"] == "Progressing"), "")
+
+
+def _plain(key: str) -> str:
+    """The model volume's name holds the job's uid."""
+    return key.split("-model-")[0]
+
+
+def _asked(obj: dict[str, Any]) -> Any:
+    """Without keys and certificates, addresses and uids."""
+    if obj["kind"] == "Secret":
+        return sorted(obj["data"])
+    if obj["kind"] == "FederatedClient":
+        return {key: value for key, value in obj["spec"].items() if key not in ("certificate", "job", "server")}
+    if obj["kind"] == "Service":
+        return obj["spec"]["ports"]
+    if obj["kind"] == "StatefulSet":
+        return obj["spec"]["replicas"]
+    return obj["kind"]
+
+
+def test_answers_of_an_api_server_in_trouble_are_tried_again(api: Api, proxy: Proxy, operator: Operator) -> None:
+    install(api, SILOS)
+    operator.start()
+    for kind, status in (("statefulsets", 409), ("federatedclients", 429), ("configmaps", 500), ("status", 410)):
+        proxy.answers.append((kind, status))
+    assert _life(api, operator, "troubled")
+    assert not proxy.answers, "each was met"
+
+
+def test_an_api_server_that_is_restarted(api: Api, proxy: Proxy, operator: Operator) -> None:
+    install(api, SILOS)
+    operator.start()
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest("restarted", SILOS)))
+    until(lambda: made(api, "restarted"), "begun")
+    api.restart_apiserver()
+    until(lambda: len(_clients(api, "restarted")) == 3, "made")
+    api.kubectl("delete", "fj", "restarted", "--timeout=60s")
+    assert operator.runs, operator.log()
