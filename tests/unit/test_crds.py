@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from umbel_operator.conditions import MESSAGE_CHARACTERS
 
 from umbel.job import FederatedJob
 from umbel.manifest import app
 from umbel.manifest.scalars import QUANTITY
+from umbel_operator.conditions import MESSAGE_CHARACTERS
 
 CRDS = Path(__file__).parents[2] / "crds"
 NAMES = ("federatedjobs", "federatedclients", "silos")
