@@ -1,0 +1,64 @@
+"""A spec that cannot be used: a job that never began fails, one that runs goes on."""
+
+from __future__ import annotations
+
+from unit.operator.hub.world import World, started
+
+WRONG = {"total": 3, "updates": 1, "quorum": 3}
+
+
+def test_a_job_that_never_began_fails_with_every_fault() -> None:
+    world = World(rounds=WRONG)
+    world.settle()
+    assert world.said("Failed") == ("True", "InvalidSpec")
+    assert "spec.rounds" in world.condition("Failed")["message"]
+    assert world.said("Progressing") == ("False", "Failed")
+    assert "completionTime" in world.status
+    assert world.objects == {}
+    assert world.clients == {}
+
+
+def test_it_has_failed_for_good() -> None:
+    world = World(rounds=WRONG)
+    world.settle()
+    world.change(rounds={"total": 3, "updates": 3, "quorum": 3})
+    world.settle()
+    assert world.said("Failed") == ("True", "InvalidSpec")
+    assert world.objects == {}
+    assert world.clients == {}
+
+
+def test_a_job_that_runs_goes_on_as_it_was_and_says_what_it_cannot_do() -> None:
+    world = started()
+    objects, clients = dict(world.objects), dict(world.clients)
+    world.change(rounds=WRONG)
+    world.settle()
+    assert world.said("SpecAccepted") == ("False", "InvalidSpec")
+    assert "spec.rounds" in world.condition("SpecAccepted")["message"]
+    assert world.said("Progressing") == ("True", "Training")
+    assert (world.objects, world.clients) == (objects, clients)
+    assert not world.has("Failed")
+
+
+def test_meanwhile_its_rounds_are_still_told_and_it_still_ends() -> None:
+    world = started()
+    world.change(rounds=WRONG)
+    world.serve("Training", 2)
+    world.settle()
+    assert world.status["round"]["progress"] == "2/3"
+    world.serve("Complete", 3)
+    world.settle()
+    world.ends(0)
+    world.settle()
+    assert world.has("Complete")
+    assert world.replicas == 0
+
+
+def test_mended_it_is_accepted_again() -> None:
+    world = started()
+    before = world.obj["spec"]["rounds"]
+    world.change(rounds=WRONG)
+    world.settle()
+    world.change(rounds=before)
+    world.settle()
+    assert not world.has("SpecAccepted")
