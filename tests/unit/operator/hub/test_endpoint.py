@@ -99,7 +99,11 @@ def test_a_balancer(expose: dict[str, Any], status: dict[str, Any], url: str | N
         ({}, {"spec": {"listeners": LISTENERS}}, "grpcs://192.0.2.9:8443"),
         ({}, {"spec": {"listeners": LISTENERS[:1]}}, "grpcs://192.0.2.9:443"),
         ({"host": "hub.example.org"}, {"spec": {"listeners": LISTENERS}}, "grpcs://hub.example.org:8443"),
-        ({"gatewayRef": {"name": "edge", "sectionName": "web"}}, {"spec": {"listeners": LISTENERS}}, "grpcs://192.0.2.9:443"),
+        (
+            {"gatewayRef": {"name": "edge", "sectionName": "web"}},
+            {"spec": {"listeners": LISTENERS}},
+            "grpcs://192.0.2.9:443",
+        ),
     ],
 )
 def test_a_gateway(expose: dict[str, Any], gateway: dict[str, Any], url: str) -> None:
