@@ -5,8 +5,10 @@ Started when the first test needs them, gone when the session ends, however it e
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,14 +24,24 @@ from .federation import Federation  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cluster_a() -> Iterator[Cluster]:
-    yield cluster.up("test-a", mortal=True)
-    cluster.down("test-a")
+    with running("a") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def cluster_b() -> Iterator[Cluster]:
-    yield cluster.up("test-b", mortal=True)
-    cluster.down("test-b")
+    with running("b") as started:
+        yield started
+
+
+@contextmanager
+def running(name: str) -> Iterator[Cluster]:
+    """Nobody else's: another checkout's tests may run on this machine at the same time."""
+    name = f"test-{os.getpid()}-{name}"
+    try:
+        yield cluster.up(name, mortal=True)
+    finally:
+        cluster.down(name)
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,17 @@ from .volumes import CLASS
 
 COREDNS = "registry.local/coredns:1"
 COREFILE = """\
-.:5353 {
+cluster.local:5353 in-addr.arpa:5353 {
     errors
     ready
     kubernetes cluster.local in-addr.arpa {
         pods insecure
         ttl 5
     }
-    template ANY ANY . {
+}
+.:5353 {
+    errors
+    template ANY ANY {
         rcode NXDOMAIN
     }
 }

@@ -20,8 +20,17 @@ V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 def hierarchies() -> list[Path]:
     if V2.exists():
         return [V2.parent]
+    return _mounted("cgroup")
+
+
+def traces(name: str) -> list[Path]:
+    """Also in a second version's hierarchy beside the first's: runc makes them there."""
+    return [path / name for path in _mounted("cgroup", "cgroup2") if (path / name).exists()]
+
+
+def _mounted(*kinds: str) -> list[Path]:
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    return [Path(target) for _, target, kind, *_ in mounts if kind == "cgroup"]
+    return [Path(target) for _, target, kind, *_ in mounts if kind in kinds]
 
 
 def create(name: str) -> None:
@@ -47,8 +56,8 @@ def join(name: str) -> None:
 def remove(name: str, seconds: float = 20) -> None:
     """Kill whatever is still in them, and remove them."""
     deadline = time.monotonic() + seconds
-    for hierarchy in hierarchies():
-        while (root := hierarchy / name).exists():
+    for root in traces(name):
+        while root.exists():
             for group in _bottom_up(root):
                 _kill(group)
                 with contextlib.suppress(OSError):

@@ -90,6 +90,9 @@ def up(name: str, *, mortal: bool = False) -> Cluster:
         if found and supervisor.alive(found):
             until((found.folder / "ready").exists, f"{name} ready", 180)
             return Cluster(found)
+        for dead in layout.every():
+            if not supervisor.alive(dead):
+                _remove(dead.name)
         _remove(name)
         own = Layout(name, layout.free_number(), free_port())
         own.save()
@@ -125,12 +128,11 @@ def up(name: str, *, mortal: bool = False) -> Cluster:
 
 def down(name: str) -> bool:
     """Remove every trace; whether there was any."""
-    found = layout.load(name)
+    found, there = layout.load(name), layout.folder(name).exists()
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         if found and supervisor.alive(found):
             os.kill(int((found.folder / "supervisor.pid").read_text()), signal.SIGTERM)
             until(lambda: not supervisor.alive(found), f"the end of {name}", 60)
-    there = layout.folder(name).exists()
     _remove(name)
     return there
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -28,6 +30,8 @@ def prepare(own: Layout) -> None:
 def connect(own: Layout, own_pid: int, other: Layout, other_pid: int) -> None:
     """Outside: a pair of interfaces between the namespaces of two clusters. It goes when either of them does."""
     mine, theirs = f"peer{other.number}", f"peer{own.number}"
+    with contextlib.suppress(ClusterError):  # that of a cluster before, which the kernel has not removed yet
+        _run("ip", "link", "delete", theirs, inside=other_pid)
     _run(
         *("ip", "link", "add", mine, "netns", str(own_pid), "type", "veth"),
         *("peer", "name", theirs, "netns", str(other_pid)),
@@ -35,6 +39,14 @@ def connect(own: Layout, own_pid: int, other: Layout, other_pid: int) -> None:
     for pid, device, here, there in (own_pid, mine, own, other), (other_pid, theirs, other, own):
         _run("ip", "link", "set", device, "up", inside=pid)
         _run("ip", "route", "add", f"{there.node_ip}/32", "dev", device, "src", here.node_ip, inside=pid)
+
+
+def has(pid: int) -> bool:
+    """Whether the process still holds its namespace."""
+    with contextlib.suppress(OSError):
+        os.readlink(f"/proc/{pid}/ns/net")
+        return True
+    return False
 
 
 def enter(pid: int, argv: list[str]) -> list[str]:

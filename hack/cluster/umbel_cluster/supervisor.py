@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from . import cgroups, inside, layout, linux, network
 from .layout import Layout
+from .tools import ClusterError
 
 
 def serve(own: Layout, answer: int, *, mortal: bool) -> NoReturn:
@@ -76,10 +77,18 @@ def _report(own: Layout, first: int, told: int, answer: int) -> None:
         with locked():
             for other, pid in running():
                 if other != own:
-                    network.connect(own, first, other, pid)
+                    _connect(own, first, other, pid)
             (own.folder / "ready").touch()
     with contextlib.suppress(BrokenPipeError):
         _tell(answer, json.loads(line))
+
+
+def _connect(own: Layout, first: int, other: Layout, pid: int) -> None:
+    try:
+        network.connect(own, first, other, pid)
+    except ClusterError:
+        if network.has(pid):  # or it ended meanwhile
+            raise
 
 
 def _until_end(first: int) -> None:
