@@ -65,13 +65,13 @@ def install(api: Api, silos: list[str]) -> None:
         )
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE, told: Callable[[], str] = lambda: "") -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():
             return found
         time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds:.0f} s")
+    raise AssertionError(f"{what}: not within {seconds:.0f} s\n{told()}")
 
 
 def made(api: Api, job: str) -> dict[str, Any]:

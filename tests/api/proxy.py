@@ -41,7 +41,8 @@ class Proxy:
         body = await request.read()
         headers = {k: v for k, v in request.headers.items() if k in ("Accept", "Content-Type")}
         target = self._server + request.raw_path
-        async with request.app["session"].request(request.method, target, data=body, headers=headers) as answer:
+        call = self._session.request(request.method, target, data=body or None, headers=headers)
+        async with call as answer:
             if request.method in WRITES and "/leases/" not in request.path:  # heartbeats come at any time
                 self.calls.append(f"{request.method} {request.path}")
                 if len(self.calls) == self.at:
@@ -49,17 +50,17 @@ class Proxy:
                     self.cut()
                     raise web.HTTPServiceUnavailable
             reply = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
-            await reply.prepare(request)
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await reply.prepare(request)
                 async for block in answer.content.iter_any():
                     await reply.write(block)
             return reply
 
     async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         connector = aiohttp.TCPConnector(ssl=self._context, limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        async with self._session:
             app = web.Application(client_max_size=1 << 22)
-            app["session"] = session
             app.router.add_route("*", "/{path:.*}", self.handle)
             runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
             await runner.setup()
@@ -68,6 +69,10 @@ class Proxy:
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             ready.set()
             await stop.wait()
+            mine = asyncio.current_task()
+            for task in asyncio.all_tasks():  # watches that would go on for ever
+                if task is not mine:
+                    task.cancel()
             await runner.cleanup()
 
 

@@ -65,7 +65,7 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
         status = _status(api, name)
         return found if whole and _reason(status) == "Starting" else None
 
-    height = until(settled, f"{name} made\n{operator.log()[-2000:]}")
+    height = until(settled, f"{name} made", told=lambda: _story(api, operator, name))
     api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     until(lambda: (keep_alive(), _reason(_status(api, name)) == "Suspended")[1], "suspended")
     until(lambda: (keep_alive(), all(_desired(o) == "Suspended" for o in _clients(api, name)))[1], "told to the silos")
@@ -76,6 +76,10 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
     until(lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name)), "nothing left")
     api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
     return {_plain(key): _asked(obj) for key, obj in height.items()}
+
+
+def _story(api: Api, operator: Operator, name: str) -> str:
+    return "\n".join((*made(api, name), str(_status(api, name)), operator.log()[-2000:]))
 
 
 def _ask(api: Api, client: dict[str, Any]) -> None:

@@ -71,8 +71,8 @@ def _standing(participant: Participant, namespace: str, silo: Silo | None, clien
     accepted = find(_conditions(client), "Accepted")
     if accepted.get("status") == "False":
         reason, is_ready = accepted["reason"], False
-    elif silo.alive is False or silo.alive is None:
-        reason, is_ready = reasons.AGENT_SILENT, False
+    elif not silo.alive:
+        reason, is_ready = reasons.NEVER_SEEN if silo.alive is None else reasons.AGENT_SILENT, False
     else:
         reason, is_ready = ready.get("reason") or reasons.NO_REPORT, ready.get("status") == "True"
     # A member is who may come in: a silo that is not ready yet, or whose agent is silent, may still train.

@@ -43,7 +43,7 @@ def build(
     status: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": merge(before.get("conditions") or (), conditions, generation, now),
-        "round": _round(job, told, before.get("round") or {}),
+        "round": _round(job, told, before.get("round") or {}, ended="completionTime" in before),
     }
     if course.started is not None:
         status["startTime"] = timestamp(course.started)
@@ -169,8 +169,10 @@ def _silos(standings: list[Standing], course: Course, before: Object) -> dict[st
     return {"ready": ready, "total": len(standings), "summary": f"{ready}/{len(standings)}"}
 
 
-def _round(job: FederatedJob, told: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """``number``: of committed rounds, so that one round is one change."""
+def _round(job: FederatedJob, told: Mapping[str, Any], before: Mapping[str, Any], *, ended: bool) -> dict[str, Any]:
+    """``number``: of committed rounds, so that one round is one change. An edit after the end changes nothing."""
+    if ended and before:
+        return dict(before)
     total = job.spec.rounds.total
     if not told:
         return {"number": 0, "attempt": 0, **before, "total": total, "progress": f"{before.get('number', 0)}/{total}"}
