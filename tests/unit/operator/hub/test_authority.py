@@ -11,12 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+from umbel.wire import pki
 from umbel_operator.hub.authority import CA_SECRET, Authority, load_or_create
 from umbel_operator.hub.observed import Tls
 from umbel_operator.hub.settings import Settings
 from umbel_operator.kube import ApiError
-
-from umbel.wire import pki
 
 SETTINGS = Settings()
 MADE = pki.Authority.generate()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from unit.operator.hub.world import NOW, World, started
+
 from umbel_operator import names
 from umbel_operator.conditions import timestamp
-from unit.operator.hub.world import NOW, World, started
 
 VOLUME = ("PersistentVolumeClaim", "default", "digits-model-0f3c2a9e")
 

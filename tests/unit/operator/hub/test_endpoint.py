@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from umbel_operator.hub.endpoint import endpoint
-from umbel_operator.hub.observed import Observed
 from unit.operator.hub.world import federated_job
 
 from umbel.job import FederatedJob, parse, resolve
+from umbel_operator.hub.endpoint import endpoint
+from umbel_operator.hub.observed import Observed
 
 GATEWAY: dict[str, Any] = {"type": "Gateway", "gatewayRef": {"name": "edge"}}
 LISTENERS = [
@@ -112,5 +112,6 @@ def test_a_gateway(expose: dict[str, Any], gateway: dict[str, Any], url: str) ->
 
 
 def test_a_gateway_that_has_no_address_or_is_not_there() -> None:
-    for gateway in (None, {}, {"status": {"addresses": []}}):
+    gateways: list[Any] = [None, {}, {"status": {"addresses": []}}]
+    for gateway in gateways:
         assert found(GATEWAY, gateway=gateway) == (None, "an address of Gateway edge")

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from unit.operator.hub.world import SETTINGS, UID, federated_job
+
+from umbel.job import FederatedJob, parse, resolve
 from umbel_operator import names
 from umbel_operator.hub.manifests import client, pod, server
 from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.observed import Tls
-from unit.operator.hub.world import SETTINGS, UID, federated_job
-
-from umbel.job import FederatedJob, parse, resolve
 
 JOB = Identity("digits", "default", UID)
 
@@ -155,8 +155,9 @@ def test_the_network_policy_denies_both_ways_but_for_three_ports() -> None:
 
 def test_its_pods_are_those_that_it_selects() -> None:
     labels = stateful_set()["spec"]["template"]["metadata"]["labels"]
-    for obj in (server.network_policy(JOB, job(), SETTINGS)["spec"]["podSelector"]["matchLabels"],):
-        assert obj.items() <= labels.items()
+    policy = server.network_policy(JOB, job(), SETTINGS)["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert stateful_set()["spec"]["selector"]["matchLabels"].items() <= labels.items()
     for service in (server.service(JOB, job()), server.admin_service(JOB)):
         assert service["spec"]["selector"].items() <= labels.items()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from umbel_operator.hub.plan import SetStatus
 from unit.operator.hub.world import NOW, SILOS, World, federated_job, record
+
+from umbel_operator.hub.plan import SetStatus
 
 SILO_FACTS: dict[str, dict[str, Any]] = {
     "ready": {"alive": True},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from umbel_operator.hub.server_pod import look, runs
 
 RUNNING = {"running": {"startedAt": "2027-01-15T08:00:00Z"}}

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from unit.operator.hub.world import NOW
+
 from umbel_operator import names
 from umbel_operator.conditions import timestamp
 from umbel_operator.hub.silos import SiloBook, status
-from unit.operator.hub.world import NOW
 
 REPORT = {"version": "0.1.0", "backend": "kubernetes", "datasets": ["digits", "chest-ct"]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from unit.operator.hub.world import World, started
 
 WRONG = {"total": 3, "updates": 1, "quorum": 3}
@@ -62,3 +63,15 @@ def test_mended_it_is_accepted_again() -> None:
     world.change(rounds=before)
     world.settle()
     assert not world.has("SpecAccepted")
+
+
+@pytest.mark.xfail(strict=True, reason="without its ConfigMap it fails, and its server and clients run on for ever")
+def test_one_that_lost_its_manifest_too_leaves_nothing_running() -> None:
+    world = started()
+    world.change(rounds=WRONG)
+    world.settle()
+    del world.objects["ConfigMap", "default", "digits-server"]
+    world.settle()
+    world.now += 1000
+    world.settle()
+    assert not world.has("Failed") or (world.replicas, set(world.desired().values())) == (0, {"Finished"})
