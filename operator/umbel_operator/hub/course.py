@@ -72,7 +72,9 @@ def _reached(obj: Object, observed: Observed, pod: PodSight, now: float) -> Outc
 
 def _lingers(outcome: Outcome, observed: Observed, pod: PodSight, now: float) -> bool:
     """Whether the server still hands the final model out. What the operator ended itself, has no such end."""
-    if outcome.reason in (reasons.SERVER_MISCONFIGURED, reasons.INVALID_SPEC):
+    told = (observed.server.status or {}).get("phase")
+    by_itself = outcome.reason == reasons.DEADLINE_EXCEEDED and told not in ("Complete", "Failed")
+    if by_itself or outcome.reason in (reasons.SERVER_MISCONFIGURED, reasons.INVALID_SPEC):
         return False
     # One that has not ended of itself lingers, or is on its way back from a kill.
     return observed.pod is not None and pod.ended is None and now <= outcome.at + LINGER_SECONDS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from umbel import job as manifest
-from umbel.job import FederatedJob, JobError
+from umbel.job import Fault, FederatedJob, JobError
 from umbel_operator import names
 from umbel_operator.conditions import Condition, merge, seconds, timestamp
 from umbel_operator.digest import same, stamped
@@ -57,9 +57,12 @@ def reconcile(obj: Object, observed: Observed, settings: Settings, now: float) -
     config_map = observed.objects.get(("ConfigMap", identity.namespace, names.server(identity.name)))
     try:
         parsed = manifest.parse(_manifest(obj))
+        _config_unchanged(parsed, config_map)
         job, rest = _resolved(parsed, observed, config_map)
     except JobError as error:
         return _invalid(obj, observed, settings, config_map, str(error), now)
+    if job is None and courses.recorded(obj.get("status") or {}):
+        return Plan(again=RESYNC_SECONDS)
     if job is None:
         return _with_status(obj, _waiting_status(obj, reasons.TOO_FEW_SILOS, rest, now))
     sight = server_pod.look(observed.pod)
@@ -116,8 +119,9 @@ def _invalid(
         others = [action for action in plan.actions if not isinstance(action, SetStatus | Announce)]
         told = _status_actions(obj, {**after, "conditions": [*conditions, *said]})
         return Plan((*others, *told), plan.again, plan.poll)
+    left = _without_a_manifest(obj, observed)
     if courses.recorded(before):
-        return Plan(again=RESYNC_SECONDS)
+        return Plan(left, RESYNC_SECONDS)
     failed = [
         Condition(reasons.PROGRESSING, "False", reasons.FAILED, reasons.INVALID_SPEC),
         Condition(reasons.FAILED, "True", reasons.INVALID_SPEC, fault),
@@ -127,7 +131,29 @@ def _invalid(
         "conditions": merge(before.get("conditions") or (), failed, generation, now),
         "completionTime": timestamp(now),
     }
-    return _with_status(obj, after)
+    return Plan((*left, *_status_actions(obj, after)), RESYNC_SECONDS)
+
+
+def _without_a_manifest(obj: Object, observed: Observed) -> tuple[Action, ...]:
+    """Whatever still runs of a job that can neither go on as it was nor as it says."""
+    meta = obj["metadata"]
+    name = names.server(meta["name"])
+    server_there = ("StatefulSet", meta["namespace"], name) in observed.objects
+    clients = (client["metadata"] for client in observed.clients.values())
+    return (
+        *([Delete("StatefulSet", meta["namespace"], name)] if server_there else ()),
+        *(Delete("FederatedClient", c["namespace"], c["name"], c["uid"]) for c in clients),
+    )
+
+
+def _config_unchanged(parsed: FederatedJob, config_map: Object | None) -> None:
+    """The one immutable field that the CustomResourceDefinition cannot see into. Raises JobError."""
+    if config_map is None:
+        return
+    running = json.loads(config_map["data"]["job.json"])["spec"]["app"].get("config") or {}
+    if running != dict(parsed.spec.app.config):
+        remedy = "put it back, or delete the job and apply it anew"
+        raise JobError([Fault("spec.app.config", "cannot change once the job exists", remedy)])
 
 
 def _waiting_status(obj: Object, reason: str, message: str, now: float) -> dict[str, Any]:
@@ -135,8 +161,7 @@ def _waiting_status(obj: Object, reason: str, message: str, now: float) -> dict[
     conditions = merge(
         before.get("conditions") or (), [Condition(reasons.PROGRESSING, "True", reason, message)], generation, now
     )
-    started = before.get("startTime") or timestamp(now)
-    return {"observedGeneration": generation, "conditions": conditions, "startTime": started}
+    return {"observedGeneration": generation, "conditions": conditions}  # no startTime: the deadline does not run yet
 
 
 def _expired(obj: Object, now: float) -> bool:

@@ -136,7 +136,6 @@ def test_a_selector_is_resolved_once() -> None:
     assert world.plan().actions == ()
 
 
-@pytest.mark.xfail(strict=True, reason="too few silos for a selector overwrite the status of a job that has ended")
 def test_a_selected_job_that_ended_stays_ended_without_its_manifest() -> None:
     world = selecting()
     world.settle()
@@ -150,7 +149,6 @@ def test_a_selected_job_that_ended_stays_ended_without_its_manifest() -> None:
     assert world.has("Complete")
 
 
-@pytest.mark.xfail(strict=True, reason="too few silos for a selector overwrite the status of a job that has failed")
 def test_a_selecting_job_that_failed_stays_failed_when_its_spec_is_mended() -> None:
     world = selecting(field="none")
     world.change(rounds={"total": 3, "updates": 1, "quorum": 3})
@@ -161,7 +159,6 @@ def test_a_selecting_job_that_failed_stays_failed_when_its_spec_is_mended() -> N
     assert world.has("Failed")
 
 
-@pytest.mark.xfail(strict=True, reason="the deadline counts the wait for silos, and fails the job when they come")
 def test_a_wait_for_silos_does_not_use_up_the_deadline() -> None:
     world = selecting(field="pet")
     world.change(activeDeadlineSeconds=100)

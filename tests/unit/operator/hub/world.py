@@ -144,6 +144,9 @@ class World:
             case Delete("FederatedClient", _, name):
                 self.deleted.append(action)
                 del self.clients[name]
+            case Delete("StatefulSet", namespace, name):
+                self.deleted.append(action)
+                del self.objects["StatefulSet", namespace, name]
             case Delete("Pod"):
                 self.deleted.append(action)
                 self.pod, self.server, self.pod_node_lost = _pod(), None, None
