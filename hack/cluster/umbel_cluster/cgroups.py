@@ -68,7 +68,8 @@ def remove(name: str, seconds: float = 20) -> None:
 
 
 def _delegate(group: Path) -> None:
-    wanted = " ".join(f"+{controller}" for controller in (group / "cgroup.controllers").read_text().split())
+    available, given = ((group / file).read_text().split() for file in ("cgroup.controllers", "cgroup.subtree_control"))
+    wanted = " ".join(f"+{controller}" for controller in available if controller not in given)
     try:
         (group / "cgroup.subtree_control").write_text(wanted)
     except OSError as error:

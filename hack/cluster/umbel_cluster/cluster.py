@@ -87,43 +87,46 @@ def up(name: str, *, mortal: bool = False) -> Cluster:
         built(needed)
     with supervisor.locked():
         found = layout.load(name)
-        if found and supervisor.alive(found):
-            until((found.folder / "ready").exists, f"{name} ready", 180)
-            return Cluster(found)
-        for dead in layout.every():
-            if not supervisor.alive(dead):
-                _remove(dead.name)
-        _remove(name)
-        own = Layout(name, layout.free_number(), free_port())
-        own.save()
-        reading, writing = os.pipe()
-        command = [
-            sys.executable,
-            "-m",
-            "umbel_cluster",
-            "serve",
-            name,
-            str(writing),
-            *(["--mortal"] if mortal else []),
-        ]
-        process = subprocess.Popen(
-            command,
-            cwd="/",
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=[writing],
-        )
-        os.close(writing)
-        until(lambda: supervisor.alive(own) or process.poll() is not None, f"{name}'s supervisor", 20)
+        own = found if found and supervisor.alive(found) else _new(name)
+        reading, process = (None, None) if own is found else _supervised(own, mortal)
+    if reading is None or process is None:
+        until(lambda: (own.folder / "ready").exists() or not supervisor.alive(own), f"{name} ready", 180)
+        return Cluster(own)
     with os.fdopen(reading) as answer:
         said = json.loads(answer.readline() or '{"error": "its supervisor ended"}')
     if "error" in said:
         down(name)
-        raise ClusterError(f"{name} cannot be started: {said['error']}")
-    _forget(process)
+        raise ClusterError(f"{name} cannot be started: {said['error']}\nlogs: {layout.failed(name)}")
+    process.returncode = 0  # it outlives this process; Python need not mourn
     return Cluster(own)
+
+
+def _new(name: str) -> Layout:
+    """In the place of every cluster whose supervisor was killed."""
+    for dead in layout.every():
+        if not supervisor.alive(dead):
+            _remove(dead.name)
+    _remove(name)
+    own = Layout(name, layout.free_number(), free_port())
+    own.save()
+    return own
+
+
+def _supervised(own: Layout, mortal: bool) -> tuple[int, subprocess.Popen[bytes]]:
+    """Its supervisor, started, and where it will answer."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "umbel_cluster", "serve", own.name, str(writing), *(["--mortal"] if mortal else [])],
+        cwd="/",
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    until(lambda: supervisor.alive(own) or process.poll() is not None, f"{own.name}'s supervisor", 20)
+    return reading, process
 
 
 def down(name: str) -> bool:
@@ -141,8 +144,3 @@ def _remove(name: str) -> None:
     """What a supervisor leaves that was killed before it could clean up. The kernel has ended what ran."""
     cgroups.remove(f"umbel-{name}")
     shutil.rmtree(layout.folder(name), ignore_errors=True)
-
-
-def _forget(process: subprocess.Popen[bytes]) -> None:
-    """It outlives this process; Python need not mourn."""
-    process.returncode = 0

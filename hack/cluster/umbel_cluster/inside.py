@@ -72,7 +72,7 @@ class Inside:
         addons.add(self.plane.client, self._layout)
         import_image(self._layout, stored(addons.COREDNS, built("coredns") / "coredns"))
         self.plane.await_controllers()
-        until(lambda: addons.ready(self.plane.client), f"cluster DNS (see {self._layout.folder}/logs)", 120)
+        until(lambda: addons.ready(self.plane.client), "cluster DNS", 120)
 
     def kill(self, component: str, signum: int = signal.SIGKILL) -> None:
         self.components.stop(component, signum)

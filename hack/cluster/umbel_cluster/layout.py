@@ -71,6 +71,11 @@ def clusters() -> Path:
     return cache() / "clusters"
 
 
+def failed(name: str) -> Path:
+    """Where the logs of one that could not be started are kept, until the next such."""
+    return cache() / "failed" / name
+
+
 def folder(name: str) -> Path:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
         raise ClusterError(f"a cluster's name is made of a-z, 0-9 and -, at most 40 of them, not {name!r}")

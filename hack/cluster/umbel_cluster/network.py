@@ -10,6 +10,14 @@ from pathlib import Path
 from .layout import Layout
 from .tools import ClusterError, installed
 
+BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
+def load_modules() -> None:
+    """Outside: pods on one bridge reach Services only through it."""
+    if not BRIDGED.exists():
+        _run("modprobe", "br_netfilter")
+
 
 def prepare(own: Layout) -> None:
     """Inside the namespace: the node's address, a way for everything else, and pods that speak to other nodes by it."""
@@ -19,11 +27,8 @@ def prepare(own: Layout) -> None:
     _run("ip", "link", "set", "node0", "up")
     # A Service's address is rewritten only after a route for it was found.
     _run("ip", "route", "add", "default", "dev", "node0", "src", own.node_ip)
-    for setting in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
-        path = Path("/proc/sys/net") / setting
-        if not path.exists():
-            raise ClusterError(f"{path} is not there: modprobe br_netfilter")
-        path.write_text("1")
+    for setting in (Path("/proc/sys/net/ipv4/ip_forward"), BRIDGED):
+        setting.write_text("1")
     _run("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", own.pods, "-o", "peer+", "-j", "MASQUERADE")
 
 

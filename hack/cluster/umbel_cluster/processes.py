@@ -90,9 +90,9 @@ class Components:
                 raise ClusterError(f"{name} ended while it started:\n{self.tail(name)}")
             return ready()
 
-        until(settled, f"{name} ready (see {self.logs}/{name}.log)", seconds)
+        until(settled, f"{name} ready", seconds)
 
-    def tail(self, name: str, lines: int = 15) -> str:
+    def tail(self, name: str, lines: int = 5) -> str:
         with contextlib.suppress(OSError):
             return "\n".join((self.logs / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
         return ""

@@ -33,6 +33,7 @@ def serve(own: Layout, answer: int, *, mortal: bool) -> NoReturn:
     inside.log_to(own.folder / "logs/supervisor.log")
     listener = socket.create_server(("127.0.0.1", own.port), reuse_port=False)
     told, tell = os.pipe()
+    network.load_modules()
     cgroups.create(own.cgroup)
     # The next child is the first process of a namespace.
     linux.unshare(linux.CLONE_NEWPID)
@@ -47,7 +48,8 @@ def serve(own: Layout, answer: int, *, mortal: bool) -> NoReturn:
     os.close(tell)
     listener.close()
     (own.folder / "first.pid").write_text(str(first))
-    _report(own, first, told, answer)
+    if not _report(own, first, told, answer):
+        _keep_logs(own)
     _until_end(first)
     _remove(own)
     os._exit(0)
@@ -69,11 +71,12 @@ def _inside(own: Layout, listener: socket.socket, tell: int) -> NoReturn:
     os._exit(1)
 
 
-def _report(own: Layout, first: int, told: int, answer: int) -> None:
+def _report(own: Layout, first: int, told: int, answer: int) -> bool:
     """Pass on what the inside says, with the cables to the other clusters laid."""
     with os.fdopen(told) as stream:
         line = stream.readline() or '{"error": "the first process ended"}'
-    if "ready" in json.loads(line):
+    ready = "ready" in json.loads(line)
+    if ready:
         with locked():
             for other, pid in running():
                 if other != own:
@@ -81,6 +84,7 @@ def _report(own: Layout, first: int, told: int, answer: int) -> None:
             (own.folder / "ready").touch()
     with contextlib.suppress(BrokenPipeError):
         _tell(answer, json.loads(line))
+    return ready
 
 
 def _connect(own: Layout, first: int, other: Layout, pid: int) -> None:
@@ -100,6 +104,11 @@ def _until_end(first: int) -> None:
         os.kill(first, signal.SIGKILL)
         os.waitpid(first, 0)  # returns when nothing is left in its namespace
         return
+
+
+def _keep_logs(own: Layout) -> None:
+    shutil.rmtree(layout.failed(own.name), ignore_errors=True)
+    shutil.copytree(own.folder / "logs", layout.failed(own.name))
 
 
 def _remove(own: Layout) -> None:
@@ -149,6 +158,7 @@ def main(name: str, answer: int, *, mortal: bool) -> NoReturn:
         serve(own, answer, mortal=mortal)
     except BaseException as error:
         traceback.print_exc()
+        _keep_logs(own)
         _tell(answer, {"error": f"{type(error).__name__}: {error}"})
         _remove(own)
     sys.exit(1)
