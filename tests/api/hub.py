@@ -65,12 +65,18 @@ def install(api: Api, silos: list[str]) -> None:
         )
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE, told: Callable[[], str] = lambda: "") -> Any:
+def until(
+    true: Callable[[], Any],
+    what: str,
+    seconds: float = PATIENCE,
+    told: Callable[[], str] = lambda: "",
+    every: float = 0.1,
+) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := true():
             return found
-        time.sleep(0.1)
+        time.sleep(every)
     raise AssertionError(f"{what}: not within {seconds:.0f} s\n{told()}")
 
 

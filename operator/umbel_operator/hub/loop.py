@@ -36,6 +36,7 @@ class JobLoop:
         self._obj = obj
         self._parts = parts
         self._woken = asyncio.Event()
+        self._wakes = 0
         self._memory = Memory({})
         self._signed: dict[str, str] = {}
         self._sight = ServerSight()
@@ -58,6 +59,7 @@ class JobLoop:
 
     def wake(self) -> None:
         """Something that the job is made of has changed."""
+        self._wakes += 1
         self._seen = None
         self._woken.set()
 
@@ -115,12 +117,14 @@ class JobLoop:
 
     async def _observe(self, now: float) -> Observed:
         eyes, obj, uid = self._parts.eyes, self._obj, self._obj["metadata"]["uid"]
-        if self._seen is None or time.monotonic() - self._looked > LOOK_SECONDS:
+        seen = self._seen
+        if seen is None or time.monotonic() - self._looked > LOOK_SECONDS:
+            wakes = self._wakes
             objects, clients, pod, gateway, addresses = await asyncio.gather(
                 eyes.objects(obj), eyes.clients(uid), eyes.pod(obj), eyes.gateway(obj), eyes.addresses(obj)
             )
             self._looked = time.monotonic()
-            self._seen = Observed(
+            seen = Observed(
                 objects=objects,
                 pod=pod,
                 pod_node_lost=await eyes.node_lost(pod),
@@ -128,7 +132,8 @@ class JobLoop:
                 clients=clients,
                 addresses=addresses,
             )
-        seen = self._seen
+            # What changed while it was being read may not be in it.
+            self._seen = seen if self._wakes == wakes else None
         await self._look_at_server(seen.objects, seen.pod, now)
         certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
         self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}

@@ -1,0 +1,51 @@
+"""Two hundred FederatedJobs applied at once are all made, and then nothing is written any more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from umbel_cluster.api import Api
+
+from .hub import Operator, install, manifest, until
+from .proxy import between, kubeconfig_for
+
+pytestmark = pytest.mark.api
+
+JOBS = 200
+SILOS = ["one", "two", "three"]
+
+
+def test_two_hundred_at_once_and_then_rest(api: Api, tmp_path: Path) -> None:
+    install(api, SILOS)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "many"}}
+    jobs = [manifest(f"job-{number}", SILOS, "many") for number in range(JOBS)]
+    with between(api.kubeconfig) as proxy:
+        operator = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
+        operator.start()
+        try:
+            listed = {"apiVersion": "v1", "kind": "List", "items": [namespace, *jobs]}
+            api.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(listed))
+            until(lambda: _count(api, "sts", "many") == JOBS, "a server for each", 240)
+            until(lambda: _count(api, "fc", None) >= JOBS * len(SILOS), "clients for each", 240)
+            seen = [-1]
+            until(
+                lambda: _same_as_last(seen, len(proxy.calls)), "rest: nothing written for five seconds", 240, every=5.0
+            )
+            api.kubectl("delete", "fj", "--all", "-n", "many", "--wait=false")
+            until(lambda: _count(api, "fj", "many") == 0, "all deleted", 240)
+            assert operator.runs, operator.log()
+        finally:
+            operator.kill()
+
+
+def _count(api: Api, kind: str, namespace: str | None) -> int:
+    where = ["-n", namespace] if namespace else ["-A"]
+    labelled = ["-l", "umbel.dev/job-namespace=many"] if kind != "fj" else []
+    return len(api.kubectl("get", kind, *where, *labelled, "-o", "name").split())
+
+
+def _same_as_last(seen: list[int], now: int) -> bool:
+    same, seen[0] = now == seen[0], now
+    return same
