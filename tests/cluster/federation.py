@@ -205,6 +205,6 @@ class Job:
     def story(self) -> str:
         """For a person who reads why a test failed."""
         hub = self.federation.hub
-        said = [hub.kubectl("get", "fj,fc,pod,pvc", "-A"), hub.kubectl("describe", "fj", self.name)[-3000:]]
+        said = [hub.kubectl("get", "fj,fc,pod,pvc", "-A"), hub.kubectl("describe", "fj", "-A")[-3000:]]
         said += [f"--- {name}\n{self.federation.log(name)[-2000:]}" for name in self.federation.processes]
         return "\n".join(said)

@@ -60,3 +60,32 @@ def test_a_server_that_cannot_be_configured_fails_with_its_own_words(federation:
         failed = job.condition("Failed")
         assert failed["reason"] == "ServerMisconfigured"
         assert "spec.app.client" in failed["message"]
+
+
+def test_a_client_that_needs_more_memory_than_it_may_have(federation: Federation) -> None:
+    federation.kill("silo-3")
+    small = {"requests": {"cpu": "100m", "memory": "24Mi"}, "limits": {"cpu": "1", "memory": "24Mi"}}
+    federation.write_site("silo-3", pods={"defaults": small})
+    federation.start_agent("silo-3")
+    try:
+        with federation.job("no-memory", **{**QUORUM, "rounds__total": ENDLESS}) as job:
+            job.until(lambda j: j.ready("silo-3").get("reason") == "OOMKilled", "the reason, in its silo")
+            job.until_round(1)
+            job.patch(rounds={"total": 1})
+            job.until_complete()
+    finally:
+        federation.kill("silo-3")
+        federation.write_site("silo-3")
+        federation.start_agent("silo-3")
+
+
+def test_a_silo_that_is_away_when_the_job_is_deleted_cleans_up_when_it_is_back(federation: Federation) -> None:
+    with federation.job("deleted", **{**QUORUM, "rounds__total": ENDLESS}) as job:
+        job.until_round(1)
+        federation.kill("silo-4")
+        try:
+            federation.hub.kubectl("delete", "fj", "deleted", "--timeout=30s")  # nobody waits for the silo
+            assert job.client_pods("silo-4"), "its client does not know yet"
+        finally:
+            federation.start_agent("silo-4")
+        job.until(lambda j: not j.client_pods("silo-4"), "gone there too")
