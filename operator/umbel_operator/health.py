@@ -69,7 +69,7 @@ async def serve(host: str, port: int, alive: Callable[[], bool], text: Callable[
 
     async def healthz(_: web.Request) -> web.Response:
         good = alive()
-        return web.Response(text="ok\n" if good else "deaf\n", status=200 if good else 503)
+        return web.Response(text="ok\n" if good else "stuck\n", status=200 if good else 503)
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -14,11 +14,10 @@ import click
 from aiohttp import web
 
 from umbel.cli.errors import CliError
-from umbel_operator import access, kube, logs
+from umbel_operator import access, health, kube, logs
 from umbel_operator.agent import credentials, site
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.backends.kubernetes import KubernetesBackend
-from umbel_operator.agent.http import serve
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
 
@@ -122,8 +121,12 @@ async def _fetch(silo: kube.Kube, namespace: str, secret: str, held: credentials
 
 
 async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> web.AppRunner:
+    def numbers() -> bytes:
+        whole.count()
+        return metrics.text()
+
     try:
-        return await serve(whole, metrics, *address)
+        return await health.serve(*address, whole.healthy, numbers)
     except OSError as error:
         raise CliError(f"--http {address[0]}:{address[1]}: {error.strerror}; choose another address") from error
 

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from umbel_operator import names
 from umbel_operator.conditions import find
 
 Desired = Literal["Running", "Suspended", "Finished"]
 
-JOB = "umbel.dev/job"
-JOB_NAMESPACE = "umbel.dev/job-namespace"
-JOB_UID = "umbel.dev/job-uid"
+JOB = names.JOB
+JOB_NAMESPACE = names.JOB_NAMESPACE
+JOB_UID = names.JOB_UID
 CLIENT = "umbel.dev/client"
-SILO = "umbel.dev/silo"
-MANAGED_BY = "app.kubernetes.io/managed-by"
+SILO = names.SILO
+MANAGED_BY = names.MANAGED_BY
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-LEASE = "umbel-agent"
-ANNOTATION = "umbel.dev/agent"
+from umbel_operator import names
+
+LEASE = names.AGENT
+ANNOTATION = names.AGENT_REPORT
 BEAT_SECONDS = 10.0
 LEASE_SECONDS = 40
 NAMES = 256
@@ -25,7 +27,7 @@ def lease(
         "metadata": {
             "name": LEASE,
             "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": "umbel", "umbel.dev/component": "agent"},
+            "labels": {names.MANAGED_BY: "umbel", names.COMPONENT: "agent"},
             "annotations": {ANNOTATION: json.dumps(told, separators=(",", ":"))},
         },
         "spec": {

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from umbel_operator import restricted
 from umbel_operator.agent.federatedclient import CLIENT, FederatedClient, Server
 from umbel_operator.agent.resources import effective, whole_cpus
 from umbel_operator.agent.site import Egress, Site
+from umbel_operator.digest import stamped
 
 Object = dict[str, Any]
 
-DIGEST = "umbel.dev/digest"
 SERVER = "umbel.dev/server"
 RETAINED = "umbel.dev/retained"
-USER = 65532
 TLS, STATE, DATA, TMP = "/run/umbel/tls", "/state", "/data", "/tmp"
 TMP_SIZE = "10Gi"
 GRACE_SECONDS = 15  # nothing of a job is left 30 s after its deletion
 SERVER_PORT = 8443  # of the server's pod: where a NodePort or a Service ends when both are in one cluster
 DNS_PORT = 53
-
-
-def stamped(obj: Object) -> Object:
-    """With the digest of its content: what tells, also after a restart, that nothing has to be written."""
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":"))
-    metadata = dict(obj["metadata"])
-    metadata["annotations"] = {
-        **metadata.get("annotations", {}),
-        DIGEST: hashlib.sha256(text.encode()).hexdigest()[:32],
-    }
-    return {**obj, "metadata": metadata}
 
 
 def secret_name(client: FederatedClient) -> str:
@@ -153,14 +141,7 @@ def _pod(client: FederatedClient, site: Site, server: Server) -> Object:
         "enableServiceLinks": False,
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.pod(),
         "containers": [_container(client, site, server)],
         "volumes": _volumes(client, site),
     }
@@ -197,12 +178,7 @@ def _container(client: FederatedClient, site: Site, server: Server) -> Object:
         # The client writes there why it ended; its log, which may hold what the user's code prints, is not taken.
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-        },
+        "securityContext": restricted.container(),
         "volumeMounts": mounts,
     }
 

@@ -16,6 +16,7 @@ from umbel_operator.agent.plan import Apply, Clocks, Delete, Draft, Label, MakeK
 from umbel_operator.agent.policy import ALLOWED, Decision, decide
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, merge
+from umbel_operator.names import DIGEST
 
 ACCEPTED = "Accepted"
 READY = "Ready"
@@ -233,7 +234,7 @@ def _ensure(wanted: Object, found: Object | None, draft: Draft) -> None:
 
 def _differs(wanted: Object, found: Object) -> bool:
     annotations = found["metadata"].get("annotations") or {}
-    return bool(annotations.get(manifests.DIGEST) != wanted["metadata"]["annotations"][manifests.DIGEST])
+    return bool(annotations.get(DIGEST) != wanted["metadata"]["annotations"][DIGEST])
 
 
 def _status(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from umbel.cli.errors import CliError
-from umbel_operator import names
+from umbel_operator import names, restricted
 from umbel_operator.exec import read
 from umbel_operator.kube import POD, PVC, Kube
 
@@ -118,13 +118,7 @@ def _pod(volume: Volume, name: str, image: str) -> dict[str, Any]:
             "activeDeadlineSeconds": LIFE_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": restricted.pod(),
             "containers": [
                 {
                     "name": "reader",
@@ -135,11 +129,7 @@ def _pod(volume: Volume, name: str, image: str) -> dict[str, Any]:
                         "requests": {"cpu": "50m", "memory": "64Mi"},
                         "limits": {"cpu": "1", "memory": "256Mi"},
                     },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": restricted.container(),
                     "volumeMounts": [{"name": "model", "mountPath": "/model", "readOnly": True}],
                 }
             ],

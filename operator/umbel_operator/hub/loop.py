@@ -134,7 +134,7 @@ class JobLoop:
             )
             # What changed while it was being read may not be in it.
             self._seen = seen if self._wakes == wakes else None
-        await self._look_at_server(seen.objects, seen.pod, now)
+        await self._look_at_server(seen.objects, seen.pod)
         certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
         self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
         for name in faults:
@@ -158,7 +158,7 @@ class JobLoop:
             told=self._memory.told,
         )
 
-    async def _look_at_server(self, objects: Mapping[Key, Object], pod: Object | None, now: float) -> None:
+    async def _look_at_server(self, objects: Mapping[Key, Object], pod: Object | None) -> None:
         """Only where one runs: a call to a Service without a pod would hold the pass up until it times out."""
         meta = self._obj["metadata"]
         address = admin_address(objects, self._obj)
@@ -168,9 +168,9 @@ class JobLoop:
         before = self._sight
         try:
             status = await self._parts.admin.status(address, meta["name"], meta["namespace"])
-            self._sight = ServerSight(status, "", before.since if before.status else now)
+            self._sight = ServerSight(status)
         except Unreachable as error:
-            self._sight = ServerSight(None, str(error), now if before.status else before.since or now)
+            self._sight = ServerSight(None, str(error))
             if before.status is not None:
                 self._seen = None  # why it cannot be reached, its pod says
         # One that restarted has a new epoch, and has to be told everything again.

@@ -52,7 +52,7 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
     ]
     handling = asyncio.create_task(
         kopf.operator(
-            registry=operator.registry(jobs, kube.access),
+            registry=operator.registry(jobs),
             settings=operator.settings(),
             clusterwide=True,
             standalone=True,

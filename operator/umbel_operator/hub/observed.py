@@ -37,7 +37,6 @@ class ServerSight:
 
     status: Mapping[str, Any] | None = None
     error: str = ""
-    since: float = 0.0  # Unix time since when it is as it is: reached, or not reached
 
 
 @dataclass(frozen=True, slots=True)

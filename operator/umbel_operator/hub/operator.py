@@ -68,15 +68,14 @@ def ours(spec: Mapping[str, Any], **_: Any) -> bool:
     return spec.get("managedBy") in (None, "", names.OPERATOR)
 
 
-def registry(jobs: Jobs, reach: Access) -> kopf.OperatorRegistry:
+def registry(jobs: Jobs) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
     jobs_kind = ("umbel.dev", "v1alpha1", "federatedjobs")
     clients_kind = ("umbel.dev", "v1alpha1", "federatedclients")
 
     @kopf.on.login(registry=made)
     def login(**_: Any) -> kopf.ConnectionInfo:
-        access = jobs.parts.kube.access if jobs.parts else reach
-        return connection(access)
+        return connection(jobs.parts.kube.access)
 
     @kopf.on.event(*jobs_kind, registry=made)
     def seen(type: str | None, body: kopf.Body, **_: Any) -> None:

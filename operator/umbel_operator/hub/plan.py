@@ -52,12 +52,10 @@ Action = Apply | Delete | Tell | Announce | SetStatus
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``again``: seconds after which to look once more; None: when something happens. ``poll``: whether the server's
-    ``/status`` is of interest until then."""
+    """``again``: seconds after which to look once more; None: when something happens."""
 
     actions: tuple[Action, ...] = ()
     again: float | None = None
-    poll: bool = False
     delete_job: bool = False
 
     @property

@@ -29,7 +29,6 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 
 # ServerReady.
 REACHABLE: Final = "Reachable"
-UNREACHABLE: Final = "Unreachable"
 ENDED: Final = "Ended"
 NODE_LOST: Final = "NodeLost"
 

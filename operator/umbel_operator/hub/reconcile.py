@@ -80,7 +80,7 @@ def reconcile(obj: Object, observed: Observed, settings: Settings, now: float) -
     actions += _tell(view)
     after = status.build(obj, job, where, observed.server, sight, standing, url, waiting, now)
     actions += _status_actions(obj, after)
-    return Plan(tuple(actions), _again(view), poll=where.server_runs)
+    return Plan(tuple(actions), _again(view))
 
 
 # ---- the manifest
@@ -118,7 +118,7 @@ def _invalid(
         conditions = [entry for entry in after.get("conditions", ()) if entry["type"] != refused.type]
         others = [action for action in plan.actions if not isinstance(action, SetStatus | Announce)]
         told = _status_actions(obj, {**after, "conditions": [*conditions, *said]})
-        return Plan((*others, *told), plan.again, plan.poll)
+        return Plan((*others, *told), plan.again)
     left = _without_a_manifest(obj, observed)
     if courses.recorded(before):
         return Plan(left, RESYNC_SECONDS)

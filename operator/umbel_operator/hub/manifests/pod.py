@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from umbel.job import FederatedJob
 from umbel.wire.pki import operator_id
-from umbel_operator import names
+from umbel_operator import names, restricted
 from umbel_operator.hub.manifests.common import SERVER, Identity, Object, meta
 from umbel_operator.hub.settings import Settings
 
 FEDERATION, ADMIN, PLAIN = 8443, 9443, 9090
-USER = 65532  # of the client image
 STOP_SECONDS = 30
 NODE_SECONDS = 30  # of a node that does not answer, until the pod is replaced
 
@@ -52,14 +51,7 @@ def _pod(job: Identity, manifest: FederatedJob, settings: Settings) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": STOP_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.pod(),
         "tolerations": [
             {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": s}
             for state, s in (("not-ready", NODE_SECONDS), ("unreachable", NODE_SECONDS))
@@ -110,11 +102,7 @@ def _container(job: Identity, manifest: FederatedJob, settings: Settings) -> Obj
             "failureThreshold": 6,
         },
         "resources": _resources(spec.server.resources.model_dump(mode="json", exclude_defaults=True)),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted.container(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "model", "mountPath": "/state"},

@@ -9,6 +9,7 @@ import pytest
 from unit.operator.agent.silo import NAME, NAMESPACE, UID, client, site_file
 
 from umbel.cli.client import client_command
+from umbel_operator import names
 from umbel_operator.agent import manifests
 from umbel_operator.agent.federatedclient import Server
 
@@ -145,7 +146,7 @@ def test_a_certificate_changes_nothing_of_the_deployment(part: str) -> None:
 
 def test_a_digest_follows_the_content() -> None:
     def digest(deployment: dict[str, Any]) -> str:
-        return str(deployment["metadata"]["annotations"][manifests.DIGEST])
+        return str(deployment["metadata"]["annotations"][names.DIGEST])
 
     assert digest(made()) == digest(made())
     assert digest(made()) != digest(made(resources={"limits": {"cpu": "2"}}))

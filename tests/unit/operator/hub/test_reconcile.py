@@ -124,7 +124,6 @@ def test_a_status_is_written_whole_with_its_times() -> None:
     (status,) = [action.status for action in plan.actions if isinstance(action, SetStatus)]
     assert status["startTime"] == timestamp(NOW)
     assert status["observedGeneration"] == 1
-    assert plan.poll
     assert plan.again == 1.0
 
 
