@@ -6,14 +6,34 @@ import asyncio
 import contextlib
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yaml
 from aiohttp import web
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+class Connections(aiohttp.TCPConnector):
+    """Those that aiohttp closed in the middle of an answer are still saying good-bye in TLS when the session has been
+    closed: nobody waits for that, and the loop would end before it."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(ssl=context, limit=0)
+        self._made: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        connection = await super().connect(*args, **kwargs)
+        self._made.add(connection.transport)
+        return connection
+
+    def abort(self) -> None:
+        for transport in self._made:
+            transport.abort()
 
 
 class Proxy:
@@ -26,6 +46,7 @@ class Proxy:
         self.at = 0
         self.cut: Callable[[], None] = lambda: None
         self.url = ""
+        self.stop: Callable[[], object] = lambda: None
         self._server = server
         self._context = context
 
@@ -56,8 +77,10 @@ class Proxy:
                     await reply.write(block)
             return reply
 
-    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
-        connector = aiohttp.TCPConnector(ssl=self._context, limit=0)
+    async def serve(self, ready: threading.Event) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self.stop = lambda: loop.call_soon_threadsafe(stop.set)
+        connector = Connections(self._context)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         async with self._session:
             app = web.Application(client_max_size=1 << 22)
@@ -69,11 +92,12 @@ class Proxy:
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             ready.set()
             await stop.wait()
-            mine = asyncio.current_task()
-            for task in asyncio.all_tasks():  # watches that would go on for ever
-                if task is not mine:
-                    task.cancel()
+            watches = asyncio.all_tasks() - {asyncio.current_task()}  # they would go on for ever
+            for task in watches:
+                task.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
             await runner.cleanup()
+        connector.abort()
 
 
 @contextlib.contextmanager
@@ -85,16 +109,16 @@ def between(kubeconfig: Path) -> Iterator[Proxy]:
     context = access.tls()
     assert context is not None
     proxy, ready = Proxy(access.server, context), threading.Event()
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(proxy.serve(ready, stop),), daemon=True)
+    # `asyncio.run` gives the loop the turns that closing connections need
+    thread = threading.Thread(target=lambda: asyncio.run(proxy.serve(ready)), daemon=True)
     thread.start()
     assert ready.wait(20)
     try:
         yield proxy
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        proxy.stop()
         thread.join(20)
-        loop.close()
+        assert not thread.is_alive()
 
 
 def kubeconfig_for(proxy: Proxy, path: Path) -> Path:
