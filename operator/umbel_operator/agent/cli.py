@@ -17,7 +17,7 @@ from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
 from umbel_operator.agent import credentials, site
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
-from umbel_operator.agent.backends.kubernetes import KubernetesBackend
+from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
 
