@@ -94,7 +94,7 @@ WAITING: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"PartitionNodeLimit|PartitionConfig|BadConstraints|ReservationInvalid|NodeListInvalid",
         "ImpossibleRequest",
-        "no node of the partition can ever give what the job asks for (nodes, processors, memory or features)",
+        "the partition can never give what the job asks for (nodes, processors, memory, features or time)",
         True,
     ),
     (
