@@ -25,6 +25,7 @@ class Api:
         self.kubeconfig = control.kubeconfig
         self.authority = control.authority.certificate
         self.url = control.url
+        self.client = control.client
         self._audit = control.audit
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
