@@ -54,7 +54,7 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     )
     site = {
         "silo": SILOS[0],
-        "policy": {"images": ["*"]},
+        "policy": {"images": ["*"], "requireDigest": False},
         "datasets": {"digits": {"volumeClaim": "scans"}},
         "retainState": False,
     }
@@ -68,7 +68,15 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _apply(api, manifest("agents", SILOS))
-        until(lambda: "agents" in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment")
+        where = ["--site", tmp_path / "site.yaml", "--kubeconfig", api.kubeconfig, "--namespace", "umbel"]
+        (name,) = until(lambda: _waiting(where), "a request")
+        assert not api.kubectl("get", "deploy,secret", "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")
+        subprocess.run([UMBEL, "agent", "approve", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment")
+        subprocess.run([UMBEL, "agent", "deny", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name not in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment gone")
+        subprocess.run([UMBEL, "agent", "approve", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment again")
         api.kubectl("delete", "fj", "agents", "--wait=false")
         kinds = "deploy,netpol,pvc,secret"
         left = lambda: api.kubectl("get", kinds, "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")  # noqa: E731
@@ -154,6 +162,11 @@ def _expired(api: Api) -> None:
 
 
 # ---- pieces
+
+
+def _waiting(where: list[Any]) -> list[str]:
+    told = subprocess.run([UMBEL, "agent", "pending", *where], check=True, capture_output=True, text=True).stdout
+    return [line.split()[0] for line in told.splitlines()[1:]]
 
 
 def _listed(silos: list[str]) -> list[dict[str, str]]:

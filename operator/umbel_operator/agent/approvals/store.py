@@ -98,7 +98,7 @@ class FolderStore:
 
 
 class ConfigMapStore:
-    """Two ConfigMaps in the agent's namespace: its role lets it write the one with requests and only read the other."""
+    """Two ConfigMaps in the agent's namespace."""
 
     def __init__(self, api: kube.Kube, namespace: str, silo: str) -> None:
         self._api = api
