@@ -30,6 +30,8 @@ def hpc(job: Federation, cluster: Site, **slurm: Any) -> Agent:
 def desks(job: Federation) -> None:
     for number, silo in enumerate(DESKS, 2):
         job.add(silo, {"datasets": {f"digits-{number}-of-3": {}}, **process_site()}, "--backend=process")
+    for silo in DESKS:
+        job.await_condition(silo, "Ready", "Running")
 
 
 def mine(cluster: Site, agent: Agent) -> list[tuple[str, str]]:
