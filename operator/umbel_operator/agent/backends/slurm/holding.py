@@ -135,6 +135,8 @@ class SlurmHolding(LocalHolding):
         attempt = own.attempt if own is not None else None
         if attempt is None:
             return not_ready(PENDING, "the client is being submitted to the site's scheduler")
+        if attempt.stopping is not None:
+            return not_ready(PENDING, "the client is being stopped, and is started again as it is asked for now")
         if attempt.refused:
             return not_ready(attempt.refused, attempt.words)
         job = self._job(attempt)
