@@ -30,6 +30,8 @@ def hpc(job: Federation, cluster: Site, **slurm: Any) -> Agent:
 def desks(job: Federation) -> None:
     for number, silo in enumerate(DESKS, 2):
         job.add(silo, {"datasets": {f"digits-{number}-of-3": {}}, **process_site()}, "--backend=process")
+    for silo in DESKS:
+        job.await_condition(silo, "Ready", "Running")
 
 
 def mine(cluster: Site, agent: Agent) -> list[tuple[str, str]]:
@@ -107,9 +109,9 @@ def test_what_is_queued_is_not_said_to_run_and_what_is_impossible_is_said_so(
         try:
             job.await_condition(HPC, "Ready", "Queued")
             job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "9"}})
-            said = job.await_condition(HPC, "Ready", "SubmissionRefused")
-            assert said["message"] == "the site's scheduler refuses the job; the agent's log says why"
-            assert mine(cluster, agent) == []
+            said = job.await_condition(HPC, "Ready", "ImpossibleRequest")
+            assert said["message"].startswith("the partition can never give what the job asks for")
+            until(lambda: not mine(cluster, agent), "it is not left in the queue", agent.log)
         finally:
             cluster.run("scancel", everything)
         job.ask(HPC)
@@ -159,3 +161,31 @@ def test_a_submission_of_which_nobody_knows_makes_no_second_job(api: Api, cluste
         assert attempt["job"] == mine(cluster, agent)[0][0]
         assert running(agent.state_dir)
         all_gone(job, cluster, agent)
+
+
+def test_what_the_scheduler_refuses_is_said_and_why_is_the_silos_own(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster, partition="nowhere")
+        said = job.await_condition(HPC, "Ready", "SubmissionRefused")
+        assert said["message"] == "the site's scheduler refuses the job; the agent's log says why"
+        assert "there is no such partition" in agent.log()
+        assert mine(cluster, agent) == []
+
+
+def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster, options={"nodelist": "n1"})
+        desks(job)
+        job.await_condition(HPC, "Ready", "Running")
+        ((first, _),) = mine(cluster, agent)
+        cluster.lose_node("n1")
+        try:
+            until(lambda: first not in dict(mine(cluster, agent)), "the loss is noticed", agent.log)
+            job.await_condition(HPC, "Ready", "NodesUnavailable")
+        finally:
+            cluster.start_daemon("n1")
+        job.await_condition(HPC, "Ready", "Running")
+        done = job.rounds()
+        until(lambda: job.rounds() > done, "rounds go on", job.server_log)
+        all_gone(job, cluster, agent)
+        cluster.await_nodes(*cluster.nodes)

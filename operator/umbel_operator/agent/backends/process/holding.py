@@ -117,6 +117,8 @@ class ProcessHolding(LocalHolding):
             return not_ready(FINISHED, "the client has heard the end of the job")
         attempt = own.attempt
         assert attempt is not None
+        if attempt.stopping is not None:
+            return not_ready(PENDING, "the client is being stopped, and is started again as it is asked for now")
         sight = self._sight(own)
         if sight.leader:
             alive = self._now - attempt.started
