@@ -9,6 +9,7 @@ import signal
 import socket
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import click
 from aiohttp import web
@@ -17,11 +18,12 @@ from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
 from umbel_operator.agent import credentials, site
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
-from umbel_operator.agent.backends.kubernetes import KubernetesBackend
+from umbel_operator.agent.backends import choice
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
 
 START_SECONDS = 10.0
+BACKENDS = get_args(site.BackendName)
 
 
 @click.group("agent")
@@ -31,9 +33,10 @@ def agent() -> None:
 
 @agent.command("check")
 @click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
-def check(site_file: Path) -> None:
+@click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
+def check(site_file: Path, backend: site.BackendName | None) -> None:
     """Say what is wrong with a site file, or nothing."""
-    found = site.load(site_file)
+    found = site.load(site_file, backend)
     counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
     click.echo(f"{site_file}: silo {found.silo}, {counts}")
 
@@ -45,6 +48,14 @@ def check(site_file: Path) -> None:
     required=True,
     type=click.Path(path_type=Path),
     help="Kubeconfig for the hub, as `umbel silo add` prints it.",
+)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="kubernetes", show_default=True, help="What runs the clients."
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Of clients that are no pods. Default: ~/.local/state/umbel/SILO.",
 )
 @click.option(
     "--hub-secret",
@@ -59,16 +70,28 @@ def check(site_file: Path) -> None:
     "--namespace", default="", metavar="NAME", help="Where the clients run. Default: the kubeconfig's, or the pod's."
 )
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
-def run(site_file: Path, hub: Path, hub_secret: str, kubeconfig: Path | None, namespace: str, http: str) -> int:
+def run(
+    site_file: Path,
+    hub: Path,
+    backend: site.BackendName,
+    state_dir: Path | None,
+    hub_secret: str,
+    kubeconfig: Path | None,
+    namespace: str,
+    http: str,
+) -> int:
     """Take the silo's FederatedClients from the hub and run them here, until stopped.
 
     The clients go on when the agent stops, and the next agent finds them.
     """
-    found = site.load(site_file)
+    found = site.load(site_file, backend)
+    given = {"--hub-secret": hub_secret, "--kubeconfig": kubeconfig, "--namespace": namespace, "--state-dir": state_dir}
+    choice.check_options(backend, given)
     address = _address(http)
     logs.set_up()
+    place = choice.opened(backend, found, kubeconfig=kubeconfig, namespace=namespace, state_dir=state_dir)
     try:
-        return asyncio.run(_run(found, hub, hub_secret, kubeconfig, namespace, address))
+        return asyncio.run(_run(found, hub, hub_secret, place, address))
     except access.AccessError as error:
         raise CliError(str(error)) from error
 
@@ -77,24 +100,24 @@ async def _run(
     found: site.Site,
     hub: Path,
     hub_secret: str,
-    kubeconfig: Path | None,
-    namespace: str,
+    opening: contextlib.AbstractAsyncContextManager[choice.Place],
     address: tuple[str, int] | None,
 ) -> int:
     async with contextlib.AsyncExitStack() as stack:
-        silo = kube.Kube.from_kubeconfig(kubeconfig) if kubeconfig else kube.Kube.in_cluster()
-        stack.push_async_callback(silo.close)
-        here = namespace or silo.access.namespace
+        place = await stack.enter_async_context(opening)
         held = credentials.HubCredentials(hub)
         stack.callback(held.close)
-        if hub_secret:
-            await _fetch(silo, here, hub_secret, held)
+        if place.silo is not None and hub_secret:
+            await _fetch(place.silo, place.namespace, hub_secret, held)
         api = held.client()
         stack.push_async_callback(api.close)
         identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
         metrics = Metrics(identity.version)
-        context = Context(api, KubernetesBackend(silo, here, found.silo), found, metrics)
-        whole = Agent(context, identity, TokenStore(held, silo, here, hub_secret))
+        whole = Agent(
+            Context(api, place.backend, found, metrics),
+            identity,
+            TokenStore(held, place.silo, place.namespace, hub_secret),
+        )
         if address is not None:
             stack.push_async_callback((await _listen(whole, metrics, address)).cleanup)
         await _until_stopped(whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,6 +49,12 @@ def _inside(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
+        raise _wrong(f"{shown(text)} is not an absolute path", "write it like /srv/umbel/venv/bin/python")
+    return text
+
+
 def _variable(text: str) -> str:
     if not text.replace("_", "a").isalnum() or text[0].isdigit() or not text.isascii():
         raise _wrong(f"{shown(text)} is not the name of a variable", "write it like HTTPS_PROXY")
@@ -61,7 +67,9 @@ Cidr = Annotated[str, Field(strict=True, max_length=64), AfterValidator(_network
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 SubPath = Annotated[str, Field(strict=True, max_length=1024), AfterValidator(_inside)]
 Variable = Annotated[str, Field(strict=True, min_length=1, max_length=253), AfterValidator(_variable)]
+Folder = Annotated[str, Field(strict=True, min_length=1, max_length=4096), AfterValidator(_absolute)]
 EVERY: tuple[str, ...] = ("*",)
+BackendName = Literal["kubernetes", "process", "slurm"]
 
 
 class Policy(Part):
@@ -78,6 +86,7 @@ class Dataset(Part):
 
     volume_claim: DnsName | None = Field(default=None, description="PersistentVolumeClaim, mounted read-only.")
     sub_path: SubPath | None = Field(default=None, description="Folder of that volume.")
+    path: Folder | None = Field(default=None, description="Where it lies, for clients that are no pods.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces that may use it.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs that may use it.")
 
@@ -138,6 +147,19 @@ class Network(Part):
     egress: tuple[Egress, ...] = Field(default=(), max_length=32, description="More addresses.")
 
 
+class Process(Part):
+    """How clients run as plain processes."""
+
+    python: Folder = Field(description="Python of a virtual environment with umbel and what the jobs import.")
+    app_path: tuple[Folder, ...] = Field(default=(), max_length=32, description="Folders of the jobs' modules.")
+    environment: Mapping[Variable, Text] = Field(
+        default_factory=dict, max_length=64, description="Environment variables."
+    )
+    grace_seconds: Annotated[Whole, Field(ge=1, le=3600)] = Field(
+        default=15, description="From TERM to KILL, when a client is stopped."
+    )
+
+
 class Site(Part):
     """One silo's site file."""
 
@@ -148,15 +170,51 @@ class Site(Part):
     state: State = Field(default_factory=State, description="Volumes for the clients' state.")
     retain_state: Flag = Field(default=True, description="State volumes stay until the administrator removes them.")
     network: Network = Field(default_factory=Network, description="Openings of the clients' NetworkPolicy.")
+    process: Process | None = Field(default=None, description="How clients run as plain processes.")
+
+
+EVERYWHERE = {"defaults", "ceilings"}  # of `pods`: what clients get, however they run
 
 
 class _Names(Part):
     names: tuple[LabelValue, ...] = Field(default=(), max_length=256, description="Names of data sets.")
 
 
-def load(path: Path) -> Site:
-    """Raises SiteError, also for a file that cannot be read."""
-    return parse(_document(path))
+def load(path: Path, backend: BackendName | None = None) -> Site:
+    """Raises SiteError, also for a file that cannot be read, or that is for another backend."""
+    found = parse(_document(path))
+    if backend is not None:
+        check_backend(found, backend)
+    return found
+
+
+def check_backend(site: Site, backend: BackendName) -> None:
+    """Raises SiteError for what ``backend`` lacks, and for what means nothing to it."""
+    faults = [*_foreign(site, backend), *_foreign_datasets(site, backend)]
+    if backend != "kubernetes" and getattr(site, backend) is None:
+        faults.append(Fault(backend, "is missing", f"add it: the backend {backend} needs it"))
+    if faults:
+        raise SiteError(faults)
+
+
+def _foreign(site: Site, backend: BackendName) -> Iterator[Fault]:
+    given = site.model_fields_set
+    own = {"kubernetes": ("state", "network"), "process": ("process",)}
+    for other, sections in own.items():
+        for section in sections if other != backend else ():
+            if section in given:
+                yield Fault(section, f"means nothing to the backend {backend}", "take it out")
+    for name in sorted(site.pods.model_fields_set - EVERYWHERE) if backend != "kubernetes" else ():
+        field = Pods.model_fields[name].alias or name
+        yield Fault(f"pods.{field}", f"means nothing to the backend {backend}", "take it out")
+
+
+def _foreign_datasets(site: Site, backend: BackendName) -> Iterator[Fault]:
+    for name, dataset in site.datasets.items():
+        if backend == "kubernetes" and dataset.path is not None:
+            yield Fault(f"datasets.{name}.path", "is of no use in a pod", "give volumeClaim")
+        elif backend != "kubernetes" and dataset.volume_claim is not None:
+            yield Fault(f"datasets.{name}.volumeClaim", f"is of no use to the backend {backend}", "give path")
 
 
 def parse(data: Any) -> Site:

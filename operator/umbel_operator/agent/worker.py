@@ -12,13 +12,13 @@ from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
 from umbel_operator.agent import federatedclient
 from umbel_operator.agent.backends.base import Backend, Trouble
-from umbel_operator.agent.diagnosis import running
 from umbel_operator.agent.federatedclient import FederatedClient
+from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import Metrics, state
 from umbel_operator.agent.pauses import Pauses
-from umbel_operator.agent.plan import Clocks, MakeKey, Plan, Seen
+from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import INVALID
-from umbel_operator.agent.reconcile import ACCEPTED, READY, troubled
+from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
 
@@ -142,25 +142,23 @@ class Worker:
         self._trouble_since = None
         if plan.status is not None:
             await self._say(obj, plan.status)
-        made_a_key = any(isinstance(action, MakeKey) for action in plan.actions)
-        return 0.0 if made_a_key else plan.again
+        return plan.again
 
     async def _act(self, client: FederatedClient) -> Plan:
         context = self._context
         try:
-            seen = await context.backend.observe(self.name, client, context.site)
+            holding = await context.backend.observe(self.name, client, context.site)
         except Trouble:
             self._pending_seen = None  # time that nobody saw does not count as pending
             raise
-        plan = context.backend.plan(client, context.site, seen, self._clocks(client, seen))
+        plan = reconcile(client, context.site, holding, self._clocks(client, holding))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         return plan
 
     async def _remove(self) -> float | None:
         context = self._context
-        seen = await context.backend.observe(self.name, None, context.site)
-        plan = context.backend.farewell(seen, context.site)
+        plan = farewell(await context.backend.observe(self.name, None, context.site))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         self._nothing_left = not plan.actions and plan.again is None
@@ -184,13 +182,13 @@ class Worker:
         if self._obj is not None and _newer(stored, self._obj):
             self._obj = stored
 
-    def _clocks(self, client: FederatedClient, seen: Seen) -> Clocks:
+    def _clocks(self, client: FederatedClient, holding: Holding) -> Clocks:
         now = time.monotonic()
         if client.desired != "Finished":
             self._finished_since = None
         elif self._finished_since is None:
             self._finished_since = now
-        waits = client.desired == "Running" and bool(seen.deployments) and not running(seen.pods)
+        waits = client.desired == "Running" and holding.waits
         if not waits:
             self._pending_seconds = 0.0
         elif self._pending_seen is not None:

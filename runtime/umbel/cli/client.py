@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from umbel.cli.errors import CliError
-from umbel.client import pod
+from umbel.client import ending
 from umbel.client.api import Client
 from umbel.client.context import Dataset
 from umbel.client.loader import LoadError, load
@@ -40,6 +40,7 @@ STOPPED = 75  # by a signal, or the app did not return: started again, it goes o
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="Folder that survives a restart.")
 @click.option("--path", "paths", multiple=True, metavar="FOLDER", help="Put on the import path; may be repeated.")
 @click.option("--pod", "in_pod", is_flag=True, help="As a container: say why it ended to Kubernetes, then wait.")
+@click.option("--report", type=click.Path(path_type=Path), help="Say there, as JSON, that the job has ended.")
 def client_command(
     server: str,
     server_name: str,
@@ -51,6 +52,7 @@ def client_command(
     state: Path,
     paths: tuple[str, ...],
     in_pod: bool,
+    report: Path | None,
 ) -> int:
     """Take part in a job as one silo.
 
@@ -60,15 +62,16 @@ def client_command(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     site = Site(silo, Dataset(dataset, _readable(data)), _writable(state))
-    if in_pod and pod.MARK.exists():
-        return asyncio.run(_until_stopped(pod.wait_to_be_stopped()))
-    if in_pod and pod.ended_before(site.state):
+    if in_pod and ending.MARK.exists():
+        return asyncio.run(_until_stopped(ending.wait_to_be_stopped()))
+    reports = [*((ending.MARK, ending.MESSAGE) if in_pod else ()), *((report,) if report else ())]
+    if reports and ending.ended_before(site.state, reports):
         return 0
     credentials = _credentials(tls)
     app = _load(reference, paths)
     name = server_name or urlsplit(server).hostname or ""
     try:
-        return asyncio.run(_take_part(app, site, server, name, credentials, in_pod))
+        return asyncio.run(_take_part(app, site, server, name, credentials, reports))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
     except Stuck as error:
@@ -77,7 +80,7 @@ def client_command(
 
 
 async def _take_part(
-    app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None, in_pod: bool
+    app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None, reports: list[Path]
 ) -> int:
     transport = transport_for(server)
 
@@ -86,8 +89,7 @@ async def _take_part(
 
     async def take_part() -> None:
         outcome = await Member(app, site, connect).run()
-        if in_pod:
-            pod.say_ended(outcome, site.state)
+        ending.say_ended(outcome, site.state, reports)
 
     return await _until_stopped(take_part())
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.plan import Clocks, Plan, Seen
+from umbel_operator.agent.holding import Holding
+from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
+
+UNREACHABLE = "SiloUnreachable"
 
 
 class Trouble(Exception):
@@ -20,20 +23,13 @@ class Trouble(Exception):
 
 
 class Backend(Protocol):
-    """Every method raises Trouble. Adoption needs no verb: `observe` finds what an earlier agent has started."""
+    """Every method raises Trouble. What starts and stops clients is decided of a Holding, in `reconcile`, and done by
+    `execute`. Adoption needs no verb: `observe` finds what an earlier agent has started."""
 
     name: str
 
-    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Holding:
         """What is there of the client called ``name``, whoever started it; ``client``: None when it is gone."""
-        ...
-
-    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
-        """Pure: starting, changing and stopping it."""
-        ...
-
-    def farewell(self, seen: Seen, site: Site) -> Plan:
-        """Pure: removing what is left of one that the hub no longer has."""
         ...
 
     async def execute(self, plan: Plan) -> None:

@@ -11,8 +11,10 @@ from cryptography import x509
 
 from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, identity, site
+from umbel_operator.agent.backends.kubernetes.actions import Apply, Delete, Label, MakeKey
+from umbel_operator.agent.backends.kubernetes.holding import KubernetesHolding, Seen
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.plan import Action, Apply, Clocks, Delete, Label, MakeKey, Plan, Seen
+from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.reconcile import farewell, reconcile
 
 Object = dict[str, Any]
@@ -124,13 +126,16 @@ class World:
         kinds = ("Deployment", "Secret", "NetworkPolicy", "PersistentVolumeClaim")
         return Seen(*(of(kind) for kind in kinds), pods=tuple(self.pods))
 
+    def holding(self, client: FederatedClient | None) -> KubernetesHolding:
+        return KubernetesHolding(client, self.site, self.seen(), NAMESPACE)
+
     def plan(self) -> Plan:
         if self.gone:
-            return farewell(self.seen(), retain_state=self.site.retain_state)
+            return farewell(self.holding(None))
         read = federatedclient.read(self.fc)
         if read.desired == "Finished" and self.finished_since is None:
             self.finished_since = self.now
-        return reconcile(read, self.site, self.seen(), NAMESPACE, Clocks(self.now, self.finished_since))
+        return reconcile(read, self.site, self.holding(read), Clocks(self.now, self.finished_since))
 
     def one_pass(self) -> Plan:
         plan = self.plan()
@@ -147,7 +152,7 @@ class World:
                 return number
         raise AssertionError("the passes do not come to rest")
 
-    def do(self, action: Action) -> None:
+    def do(self, action: object) -> None:
         match action:
             case Apply(obj):
                 key = obj["kind"], obj["metadata"]["name"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.operator.agent.silo import NAME, NAMESPACE, RUNNING, World, federated_client, pod, site_file
+from unit.operator.agent.silo import NAME, RUNNING, World, federated_client, pod, site_file
 from unit.operator.agent.test_credentials import token, write
 
 from umbel_operator import kube, logs
@@ -24,9 +24,9 @@ from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.credentials import HubCredentials
 from umbel_operator.agent.federatedclient import FederatedClient
+from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import STATES, Metrics, state
-from umbel_operator.agent.plan import Clocks, Plan, Seen
-from umbel_operator.agent.reconcile import farewell, reconcile
+from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
 from umbel_operator.agent.worker import Context
 
@@ -107,18 +107,12 @@ class Silo:
         self.observed = 0
         self.changed: Callable[[str], None] | None = None
 
-    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Holding:
         await asyncio.sleep(0)
         self.observed += 1
         if self.trouble is not None:
             raise self.trouble
-        return self.world.seen()
-
-    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
-        return reconcile(client, site, seen, NAMESPACE, clocks)
-
-    def farewell(self, seen: Seen, site: Site) -> Plan:
-        return farewell(seen, retain_state=site.retain_state)
+        return self.world.holding(client)
 
     async def execute(self, plan: Plan) -> None:
         for action in plan.actions:
