@@ -37,8 +37,8 @@ class Follower:
         self._worker = Worker()
         self._calling: asyncio.Task[None] | None = None
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        """Until rank 0 says with which exit code to end. Raises ChannelError."""
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until rank 0 says that it ends. Raises ChannelError."""
         sending = asyncio.Lock()
 
         async def answer(message: Message) -> None:
@@ -49,7 +49,7 @@ class Follower:
             while True:
                 message, parameters = await receive(reader)
                 if message["kind"] == "end":
-                    return int(message["code"])
+                    return
                 if message["kind"] == "hold":
                     await answer({"kind": "passed", "points": self._points.hold()})
                 elif message["kind"] == "go_on":
@@ -89,7 +89,7 @@ class Follower:
 
 
 async def follow(app: Client, site: Site, place: Place, credentials: Credentials, lost: int) -> int:
-    """The exit code: rank 0's, or ``lost`` when it is gone. Signals are rank 0's to heed."""
+    """The exit code: 0 at rank 0's end, or ``lost`` when it is gone. Signals are rank 0's to heed."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
     writer = None
@@ -101,10 +101,11 @@ async def follow(app: Client, site: Site, place: Place, credentials: Credentials
         if welcome["kind"] != "welcome":
             raise ChannelError("rank 0 does not welcome this rank")
         log.info("rank %d of %d: ready", place.rank, place.size)
-        return await Follower(app, site, place, host, addresses.free_port).serve(reader, writer)
+        await Follower(app, site, place, host, addresses.free_port).serve(reader, writer)
     except ChannelError as error:
         log.error("rank %d: %s", place.rank, error)
         return lost
     finally:
         if writer is not None:
             await meeting.close(writer)
+    return 0

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,11 +78,11 @@ class Leader(Client):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def end(self, code: int) -> None:
-        """The other ranks end too, with that exit code."""
+    async def end(self) -> None:
+        """The other ranks end too, without a fault: rank 0's exit code is that of all."""
         if self._giving_up is not None:
             self._giving_up.cancel()
-        await asyncio.gather(*(peer.end(code) for peer in self._peers.values()))
+        await asyncio.gather(*(peer.end() for peer in self._peers.values()))
 
     def _lose(self, reason: str) -> None:
         if not self._lost.done():
@@ -190,6 +190,18 @@ def placed(ctx: Context, place: Place, rendezvous: str) -> Context:
     return replace(ctx, rank=place.rank, world_size=place.size, local_rank=place.local, rendezvous=rendezvous)
 
 
+@contextlib.asynccontextmanager
+async def leading(
+    app: Client, state: Path, place: Place, credentials: Credentials, own_host: str = ""
+) -> AsyncIterator[Leader]:
+    """Rank 0 with all the others, which end when it does. Raises RankLost when they do not come."""
+    leader = await meet(app, state, place, credentials, own_host)
+    try:
+        yield leader
+    finally:
+        await leader.end()
+
+
 async def meet(app: Client, state: Path, place: Place, credentials: Credentials, own_host: str = "") -> Leader:
     """Rank 0 with all the others. Raises RankLost when they do not come."""
     found = meeting.hosts(place, own_host)
@@ -218,7 +230,7 @@ async def meet(app: Client, state: Path, place: Place, credentials: Credentials,
         async with asyncio.timeout(meeting.MEETING_SECONDS):
             await everybody.wait()
     except TimeoutError:
-        await leader.end(1)
+        await leader.end()
         raise RankLost(f"not all of the {place.size} ranks came within {meeting.MEETING_SECONDS:g} s") from None
     finally:
         server.close()

@@ -47,11 +47,11 @@ class Peer:
     async def go_on(self, limit: int) -> None:
         await send(self._writer, {"kind": "go_on", "limit": limit})
 
-    async def end(self, code: int) -> None:
-        """The rank ends with that exit code, if it still hears it."""
+    async def end(self) -> None:
+        """The rank ends, if it still hears it."""
         self._listening.cancel()
         try:
-            await send(self._writer, {"kind": "end", "code": code})
+            await send(self._writer, {"kind": "end"})
         except ChannelError:
             pass
         finally:
