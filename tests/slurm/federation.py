@@ -19,10 +19,11 @@ ALONE = {"privacy": {"minCohort": 1, "minExamples": 1, "allowSmallCohort": True}
 
 
 class Federation:
-    """``job``: a manifest, of which the site is the only silo. ``app``: folder of its client's module."""
+    """``job``: a manifest, of which the site is the only silo. ``paths``: folders of its client's modules."""
 
-    def __init__(self, processes: Processes, folder: Path, job: Mapping[str, Any], app: Path) -> None:
-        self.folder, self.job, self.app = folder, job, app
+    def __init__(self, processes: Processes, folder: Path, job: Mapping[str, Any], *paths: Path) -> None:
+        self.folder, self.job = folder, job
+        self._paths = [word for path in paths for word in ("--path", str(path))]
         self._authority = pki.Authority.create(folder / "ca")
         self._name = pki.server_name(job["metadata"]["name"], "default")
         self._start(processes)
@@ -38,7 +39,7 @@ class Federation:
                 *("server", "--job", folder / "job.yaml", "--state", folder / "server", "--uid", "on-slurm"),
                 *("--tls", folder / "server-tls", "--trust-domain", DOMAIN, "--endpoints", endpoints),
                 *("--listen", "grpcs://127.0.0.1:0", "--admin", "127.0.0.1:0", "--http", "127.0.0.1:0"),
-                *("--path", self.app),
+                *self._paths,
             ],
             output=folder / "server.log",
         )
@@ -55,7 +56,7 @@ class Federation:
             *(f"{name}={value}" for name, value in variables.items()),
             *(sys.executable, "-m", "umbel", "client", "--server", self._address, "--server-name", self._name),
             *("--tls", str(self.folder / "tls"), "--silo", silo["name"], "--dataset", silo["dataset"]),
-            *("--client", self.job["spec"]["app"]["client"], "--path", str(self.app)),
+            *("--client", self.job["spec"]["app"]["client"], *self._paths),
             *("--state", str(self.folder / state), *map(str, options)),
         ]
 

@@ -83,6 +83,7 @@ class Member:
     async def leave(self, seconds: float) -> None:
         """Before the process ends: send what the work at hand has come to. Returns when that is done, the server is
         gone, or ``seconds`` have passed."""
+        log.info("told to end: what is at hand is sent first")
         if self._tasks is None:
             return
         leaving, down = asyncio.ensure_future(self._tasks.leave()), asyncio.ensure_future(self._line.down())
