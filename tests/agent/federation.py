@@ -1,5 +1,7 @@
-"""A job over silos without a cluster: a real API server, a real `umbel server`, and a real agent for each silo. The test
-plays the hub's operator: it asks, and signs."""
+"""A job over silos without a cluster: a real API server, a real `umbel server`, a real agent for each silo.
+
+The test plays the hub's operator: it asks, and signs.
+"""
 
 from __future__ import annotations
 
@@ -254,6 +256,12 @@ def running(state_dir: Path) -> list[int]:
                 if alive and words[0] != b"/bin/sh":
                     found.append(int(path.name))
     return sorted(found)
+
+
+def slurm_site(**more: Any) -> Object:
+    shared = {"python": str(ROOT / ".venv/bin/python"), "appPath": [str(DIGITS)]}
+    limits = {"timeLimitSeconds": 600, "termSeconds": 30}
+    return {"slurm": {"partition": "fl", **shared, **limits, **more}}
 
 
 def process_site() -> Object:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from yaml.constructor import ConstructorError
 
@@ -16,6 +16,7 @@ from umbel.manifest.errors import Fault, JobError, kind, shown
 from umbel.manifest.kubernetes import ResourceList, Resources
 from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue, Part, Quantity, Text, Whole
 from umbel.manifest.translate import faults_of
+from umbel_operator.agent.batch.options import site_fault
 
 MAX_BYTES = 1 << 20
 ADVICE = "name a silo's site file"
@@ -160,6 +161,58 @@ class Process(Part):
     )
 
 
+class Apptainer(Part):
+    """The job's own image, run by Apptainer."""
+
+    program: Folder = Field(default="/usr/bin/apptainer", description="Apptainer's program on the compute nodes.")
+    images: Mapping[str, Folder] = Field(
+        default_factory=dict, max_length=256, description="Files for images; others are pulled by their name."
+    )
+    options: tuple[Text, ...] = Field(default=(), max_length=32, description="More options of apptainer exec.")
+
+
+class Slurm(Part):
+    """How clients run as jobs of a batch scheduler. The options are the site's: a job at the hub chooses none."""
+
+    partition: LabelValue | None = Field(default=None, description="Partition. Default: the site's.")
+    account: LabelValue | None = Field(default=None, description="Account. Default: the user's.")
+    qos: LabelValue | None = Field(default=None, description="Quality of service. Default: the user's.")
+    options: Mapping[str, Text] = Field(
+        default_factory=dict, max_length=32, description="More options of sbatch, without dashes."
+    )
+    time_limit_seconds: Annotated[Whole, Field(ge=60, le=31_536_000)] = Field(
+        default=86_400, description="Of one Slurm job; another follows while the job goes on."
+    )
+    term_seconds: Annotated[Whole, Field(ge=1, le=3600)] = Field(
+        default=180, description="From TERM to the time limit, for the client to stop."
+    )
+    pending_timeout_seconds: Annotated[Whole, Field(ge=60, le=31_536_000)] = Field(
+        default=86_400, description="Queued for longer, the hub is told so."
+    )
+    python: Folder | None = Field(default=None, description="Python of a virtual environment that every node sees.")
+    container: Apptainer | None = Field(default=None, description="Instead of python: the job's image.")
+    app_path: tuple[Folder, ...] = Field(default=(), max_length=32, description="Folders of the jobs' modules.")
+    environment: Mapping[Variable, Text] = Field(
+        default_factory=dict, max_length=64, description="Environment variables."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Slurm:
+        if (self.python is None) == (self.container is None):
+            raise _wrong("has both or none of python and container", "give exactly one of the two")
+        return self
+
+    @field_validator("options")
+    @classmethod
+    def _allowed(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in options.items():
+            if (fault := site_fault(name, value)) is not None:
+                raise _wrong(f"{name} {fault}", "take it out, or mend it")
+            if name in ("partition", "account", "qos"):
+                raise _wrong(f"has {name}", f"write it beside options, as slurm.{name}")
+        return options
+
+
 class Site(Part):
     """One silo's site file."""
 
@@ -171,6 +224,7 @@ class Site(Part):
     retain_state: Flag = Field(default=True, description="State volumes stay until the administrator removes them.")
     network: Network = Field(default_factory=Network, description="Openings of the clients' NetworkPolicy.")
     process: Process | None = Field(default=None, description="How clients run as plain processes.")
+    slurm: Slurm | None = Field(default=None, description="How clients run as Slurm jobs.")
 
 
 EVERYWHERE = {"defaults", "ceilings"}  # of `pods`: what clients get, however they run
@@ -199,7 +253,7 @@ def check_backend(site: Site, backend: BackendName) -> None:
 
 def _foreign(site: Site, backend: BackendName) -> Iterator[Fault]:
     given = site.model_fields_set
-    own = {"kubernetes": ("state", "network"), "process": ("process",)}
+    own = {"kubernetes": ("state", "network"), "process": ("process",), "slurm": ("slurm",)}
     for other, sections in own.items():
         for section in sections if other != backend else ():
             if section in given:

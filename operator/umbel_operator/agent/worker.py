@@ -26,7 +26,6 @@ MANAGER = "umbel-agent"
 RESYNC_SECONDS = 300.0
 SETTLE_SECONDS = 0.1  # what happens at once in a cluster is several events
 LONGEST_PAUSE = 20.0
-TROUBLE_SECONDS = 20.0  # so long trouble may pass unsaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +200,7 @@ class Worker:
     def _of_trouble(self, client: FederatedClient, trouble: Trouble) -> Plan:
         now = time.monotonic()
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        if trouble.temporary and now - self._trouble_since < TROUBLE_SECONDS:
+        if now - self._trouble_since < trouble.patience:
             return Plan()
         return troubled(client, Condition(READY, "Unknown", trouble.reason, str(trouble)), time.time())
 

@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import traceback
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
 from umbel.cli.errors import CliError
 from umbel.cli.stopping import STOPPED, until_stopped
-from umbel.client import ending
+from umbel.client import ending, fence
 from umbel.client.api import Client
 from umbel.client.context import Dataset
 from umbel.client.loader import LoadError, load
@@ -42,6 +43,9 @@ STOP_SECONDS = 10.0  # less than a pod, or `umbel run`, gives it
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="Folder that survives a restart.")
 @click.option("--path", "paths", multiple=True, metavar="FOLDER", help="Put on the import path; may be repeated.")
 @click.option("--pod", "in_pod", is_flag=True, help="As a container: say why it ended to Kubernetes, then wait.")
+@click.option(
+    "--while", "token", nargs=2, metavar="FILE TOKEN", help="Stop as soon as FILE holds another token, or is gone."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Say there, as JSON, that the job has ended.")
 @click.option(
     "--stop-seconds",
@@ -62,6 +66,7 @@ def client_command(
     state: Path,
     paths: tuple[str, ...],
     in_pod: bool,
+    token: tuple[str, str] | None,
     report: Path | None,
     stop_seconds: float,
     rank_host: str,
@@ -85,11 +90,11 @@ def client_command(
     credentials = _credentials(tls)
     app = _load(reference, paths)
     name = server_name or urlsplit(server).hostname or ""
-    ranks = _Ranks(where, rank_host)
+    manner = _Manner(where, rank_host, reports, token, stop_seconds)
     try:
         if where.rank:
             return asyncio.run(follow(app, site, where, _shared(credentials), STOPPED))
-        return asyncio.run(_take_part(app, site, server, name, credentials, ranks, reports, stop_seconds))
+        return asyncio.run(_take_part(app, site, server, name, credentials, manner))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
     except (Stuck, RankLost) as error:
@@ -97,15 +102,18 @@ def client_command(
         return STOPPED
 
 
+class _Manner(NamedTuple):
+    """``rank_host``: how the other ranks reach the first; empty: as its host is called."""
+
+    place: Place
+    rank_host: str
+    reports: list[Path]
+    token: tuple[str, str] | None
+    stop_seconds: float
+
+
 async def _take_part(
-    app: Client,
-    site: Site,
-    server: str,
-    server_name: str,
-    credentials: Credentials | None,
-    ranks: _Ranks,
-    reports: list[Path],
-    stop_seconds: float,
+    app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None, manner: _Manner
 ) -> int:
     transport = transport_for(server)
     member: Member | None = None
@@ -115,27 +123,37 @@ async def _take_part(
 
     async def take_part() -> None:
         nonlocal member
-        if ranks.place.size == 1:
+        if manner.place.size == 1:
             member = Member(app, site, connect)
             outcome = await member.run()
         else:
-            async with leading(app, site.state, ranks.place, _shared(credentials), ranks.host) as leader:
+            shared = _shared(credentials)
+            async with leading(app, site.state, manner.place, shared, manner.rank_host) as leader:
                 member = Member(leader, site, connect)
                 outcome = await leader.guard(member.run())
-        ending.say_ended(outcome, site.state, reports)
+        ending.say_ended(outcome, site.state, manner.reports)
 
     async def leave() -> None:
         if member is not None:
-            await member.leave(stop_seconds)
+            await member.leave(manner.stop_seconds)
 
-    return await until_stopped(take_part(), leave)
+    return await until_stopped(_fenced(take_part(), manner.token) if manner.token else take_part(), leave)
 
 
-class _Ranks(NamedTuple):
-    """``host``: how the other ranks reach the first; empty: as its host is called."""
-
-    place: Place
-    host: str
+async def _fenced(work: Coroutine[Any, Any, None], token: tuple[str, str]) -> None:
+    """The first of the two to end ends both; the fence ends as a signal would."""
+    file, mine = token
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(fence.until_taken_over(Path(file), mine))
+    try:
+        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise asyncio.CancelledError
+        task.result()
+    finally:
+        for each in (task, watch):
+            each.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
 
 
 def _place() -> Place:

@@ -76,6 +76,7 @@ class Board:
         self._shown = Released.from_json(kept)
         self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
+        self.output_uri = job.spec.model.output.uri
         self._output: dict[str, Any] = {}  # empty before the end, or without spec.model.output.uri
         self._between = Traffic()  # published between rounds, and still to be counted to a round
 

@@ -11,15 +11,18 @@ from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
 
 UNREACHABLE = "SiloUnreachable"
+TROUBLE_SECONDS = 20.0
 
 
 class Trouble(Exception):
     """A backend that could not do as it was told. ``reason``: a constant for the hub. ``message``: for the hub too,
-    so nothing of the silo's inside; the cause goes to the agent's log. ``temporary``: it may pass by itself."""
+    so nothing of the silo's inside; the cause goes to the agent's log. ``patience``: seconds for which it may pass by
+    itself, unsaid."""
 
-    def __init__(self, reason: str, message: str, *, temporary: bool) -> None:
+    def __init__(self, reason: str, message: str, *, temporary: bool, patience: float = TROUBLE_SECONDS) -> None:
         super().__init__(message)
-        self.reason, self.message, self.temporary = reason, message, temporary
+        self.reason, self.message = reason, message
+        self.patience = patience if temporary else 0.0
 
 
 class Backend(Protocol):

@@ -14,6 +14,8 @@ from umbel_operator.agent.backends.base import Backend
 from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.backends.local.directory import DirectoryError, StateDirectory
 from umbel_operator.agent.backends.process.backend import ProcessBackend
+from umbel_operator.agent.backends.slurm.backend import SlurmBackend
+from umbel_operator.agent.batch.slurm import Slurm
 from umbel_operator.agent.site import BackendName, Site
 
 
@@ -30,7 +32,7 @@ class Place:
 async def opened(
     name: BackendName, site: Site, *, kubeconfig: Path | None, namespace: str, state_dir: Path | None
 ) -> AsyncIterator[Place]:
-    """Raises CliError, AccessError. ``site`` has been checked for this backend."""
+    """Raises CliError, AccessError. ``site`` has been checked for this backend, and so has one section for it alone."""
     if name == "kubernetes":
         silo = kube.Kube.from_kubeconfig(kubeconfig) if kubeconfig else kube.Kube.in_cluster()
         try:
@@ -64,9 +66,10 @@ def check_options(name: BackendName, given: Mapping[str, object]) -> None:
 
 
 def _local(site: Site, directory: StateDirectory) -> Backend:
-    assert site.process is not None
-    _executable("process.python", site.process.python)
-    return ProcessBackend(directory)
+    if site.process is not None:
+        _executable("process.python", site.process.python)
+        return ProcessBackend(directory)
+    return SlurmBackend(directory, Slurm())
 
 
 def _executable(field: str, path: str) -> None:

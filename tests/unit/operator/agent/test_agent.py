@@ -249,10 +249,10 @@ async def test_nothing_is_removed_on_an_error(world: World, tmp_path: Path, monk
 async def test_a_silo_in_trouble_is_said_so_and_recovers(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0.0)
     monkeypatch.setattr("umbel_operator.agent.pauses.FIRST_SECONDS", 0.01)
     hub, silo = Hub(), Silo(world)
-    silo.trouble = Trouble("SiloUnreachable", "the silo's cluster does not answer its agent", temporary=True)
+    words = "the silo's cluster does not answer its agent"
+    silo.trouble = Trouble("SiloUnreachable", words, temporary=True, patience=0.0)
     hub.put(federated_client())
     async with at_work(hub, silo, tmp_path):
         await until(lambda: said(hub, "Ready") == "SiloUnreachable")

@@ -56,6 +56,19 @@ class Remove:
     folder: Path
 
 
+def note(folder: Path, attempt: Attempt | None) -> None:
+    """The token first when it is to end, last when it is to begin: it is wanted no longer than it is written down."""
+    wanted = attempt is not None and attempt.stopping is None
+    if not wanted:
+        directory.remove(folder, (directory.TOKEN,))
+    if attempt is None:
+        directory.remove(folder, (directory.ATTEMPT,))
+        return
+    directory.write(folder / directory.ATTEMPT, attempt.text())
+    if wanted:
+        directory.write(folder / directory.TOKEN, attempt.token)
+
+
 def do(action: object) -> bool:
     """Whether it was one of these. Raises OSError."""
     match action:
@@ -67,10 +80,8 @@ def do(action: object) -> bool:
             logs.info("installed a certificate", name=folder.name)
         case RemoveSecrets(folder):
             directory.remove_secrets(folder)
-        case Note(folder, None):
-            directory.remove(folder, (directory.ATTEMPT,))
-        case Note(folder, Attempt() as attempt):
-            directory.write(folder / directory.ATTEMPT, attempt.text())
+        case Note(folder, attempt):
+            note(folder, attempt)
         case Retain(folder, owner):
             directory.write(folder / directory.OWNER, replace(owner, retained=True).text())
             logs.info("the state is retained", name=folder.name)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from umbel_operator.agent.backends.local.directory import REPORT, STATE, TLS
+from umbel_operator.agent.backends.local.directory import REPORT, STATE, TLS, TOKEN
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.resources import effective, whole_cpus
 from umbel_operator.agent.site import Site
@@ -21,7 +21,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def arguments(
     client: FederatedClient, server: Server, folder: Path, data: str | None, app_path: Sequence[str]
 ) -> list[str]:
-    """Of ``umbel``. ``folder``: the client's, as the client sees it; ``data``: where its data set lies."""
+    """Of ``umbel``. ``folder``: the client's, ``data``: where its data set lies, as the client sees them."""
     options = {
         "--server": server.url,
         "--server-name": server.name,
@@ -36,6 +36,11 @@ def arguments(
     # One word each: a value that begins with a dash is still a value.
     words = [f"{option}={value}" for option, value in options.items()]
     return ["client", *words, *(f"--path={path}" for path in app_path)]
+
+
+def fence(folder: Path, token: str) -> list[str]:
+    """More of the arguments: the client ends when it is not the one that is wanted any more."""
+    return ["--while", str(folder / TOKEN), token]
 
 
 def python(program: str) -> list[str]:

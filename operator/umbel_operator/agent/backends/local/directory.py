@@ -22,6 +22,7 @@ from umbel.wire.pki import write_private
 from umbel_operator.agent.backends.local.records import Attempt, Owner
 
 OWNER, ATTEMPT, REPORT, LOG = "owner.json", "attempt.json", "report.json", "client.log"
+TOKEN = "token"  # of the attempt that is wanted, for its client and its script to read
 TLS, STATE = "tls", "state"
 KEY, CERTIFICATE, AUTHORITIES = "tls.key", "tls.crt", "ca.crt"
 READ_BYTES = 1 << 20

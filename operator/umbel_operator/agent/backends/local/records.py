@@ -47,6 +47,7 @@ class Attempt:
 
     ``number`` counts from 1. ``digest``: of what it was started as. ``failures``: in a row, before it. ``last``: exit
     code of the one before. ``stopping``: since when it is meant to end. ``job``: a scheduler's id of it, once known.
+    ``refused`` and ``words``: why a scheduler will never run it.
     """
 
     token: str
@@ -58,6 +59,8 @@ class Attempt:
     last: int | None = None
     stopping: float | None = None
     job: str = ""
+    refused: str = ""
+    words: str = ""
 
     def text(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1)

@@ -6,14 +6,13 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from umbel_operator import logs
-from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.backends.local import actions
-from umbel_operator.agent.backends.local.directory import ATTEMPT, LOG, Kept, StateDirectory, bound_log, write
+from umbel_operator.agent.backends.local.directory import LOG, Kept, StateDirectory, bound_log
 from umbel_operator.agent.backends.local.records import Owner
+from umbel_operator.agent.backends.local.trouble import told
 from umbel_operator.agent.backends.process import keeper
 from umbel_operator.agent.backends.process.holding import ProcessHolding, Signal, Start
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -21,7 +20,6 @@ from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
 
 POLL_SECONDS = 1.0
-DISK = "StateDirectoryUnusable"
 
 
 class ProcessBackend:
@@ -58,14 +56,14 @@ class ProcessBackend:
     # ---- what runs in threads
 
     def _observe(self, name: str, client: FederatedClient | None, site: Site) -> ProcessHolding:
-        with _told():
+        with told():
             folders = self._directory.of(name)
             sights = {k.folder: keeper.look(k.folder, k.attempt.token) for k in folders if k.attempt is not None}
         home = self._directory.folder(Owner.of(client)) if client is not None else None
         return ProcessHolding(client, site, folders, sights, home, self._surroundings, time.time())
 
     def _all(self) -> list[Kept]:
-        with _told():
+        with told():
             return self._directory.all()
 
     def _signs(self) -> dict[str, object]:
@@ -73,18 +71,18 @@ class ProcessBackend:
         self._children = [child for child in self._children if child.poll() is None]
         found: dict[str, object] = {}
         for kept in self._all():
-            with _told():
+            with told():
                 bound_log(kept.folder / LOG)
                 alive = keeper.glance(kept.folder, kept.attempt.token) if kept.attempt is not None else None
             found[kept.owner.client] = (found.get(kept.owner.client), kept.report, kept.attempt, alive)
         return found
 
     def _do(self, action: object) -> None:
-        with _told():
+        with told():
             match action:
                 case Start(folder, attempt, command, environment):
                     keeper.prepare(folder)
-                    write(folder / ATTEMPT, attempt.text())
+                    actions.note(folder, attempt)
                     self._children.append(keeper.start(folder, attempt.token, command, environment))
                     logs.info("started a client", name=folder.name)
                 case Signal(folder, token, number):
@@ -92,13 +90,3 @@ class ProcessBackend:
                     logs.info("a client is told to end", name=folder.name, reason=number.name)
                 case _:
                     actions.do(action)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """The disk's error in words for the hub; which file it was goes to the log here."""
-    try:
-        yield
-    except OSError as error:
-        logs.warning("the state directory cannot be used", error=str(error))
-        raise Trouble(DISK, "the silo's state directory cannot be used", temporary=False) from None

@@ -30,7 +30,7 @@ STOP_LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Write the attempt down, then make it. ``command``: the whole of it."""
+    """Write the attempt down, then make it."""
 
     folder: Path
     attempt: Attempt
@@ -157,7 +157,8 @@ class ProcessHolding(LocalHolding):
     def _start(
         self, own: Kept, attempt: Attempt, words: Sequence[str], surroundings: Mapping[str, str], draft: Draft
     ) -> None:
-        draft.actions.append(Start(own.folder, attempt, tuple(words), surroundings))
+        whole = (*words, *command.fence(own.folder, attempt.token))
+        draft.actions.append(Start(own.folder, attempt, whole, surroundings))
         draft.look_again(0.0)
 
     def _token(self, number: int) -> str:
