@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -38,6 +37,7 @@ async def test_a_client_that_is_told_to_end_sends_its_partial_update(
     assert "round 1: update accepted (3 steps)" in desk.said()
     reasons = {"signalled": "Stopped", "cancelled": "Cancelled", "preempted": "Preempted", "limited": "TimeLimit"}
     assert found.reason in {reasons[how], "Stopped"}
-    await desk.submit(command)  # the next attempt trains the next round
-    assert await asyncio.to_thread(federation.server.wait, 120) == 0
+    again = await desk.submit(command)  # the next attempt trains the next round
+    _, found = await desk.until_phase(again, Phase.ENDED)
+    assert found.reason == "Completed"
     assert [(record["partial"], record["full"]) for record in federation.history()] == [(1, 0), (0, 1)]

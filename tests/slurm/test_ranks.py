@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from process.harness import Processes
 from safetensors.numpy import load_file
 from umbel_slurm.processes import is_alive
 
+from umbel_operator.agent.batch.base import BatchJob
 from umbel_operator.agent.batch.standing import Phase
 
 from .conftest import ROOT
@@ -52,9 +52,10 @@ def job(client: str = "parallel:app", **spec: Any) -> dict[str, Any]:
     return made  # type: ignore[no-any-return]
 
 
-async def ended(federation: Federation) -> dict[str, Any]:
-    assert await asyncio.to_thread(federation.server.wait, 300) == 0, (federation.folder / "server.log").read_text()
-    return load_file(federation.folder / "state/model.safetensors")
+async def completed(desk: Desk, id: str) -> BatchJob:
+    job, found = await desk.until_phase(id, Phase.ENDED)
+    assert found.reason == "Completed", desk.said()
+    return job
 
 
 async def test_two_nodes_train_as_one_client_does_alone(large_desk: Desk, processes: Processes, tmp_path: Path) -> None:
@@ -65,11 +66,9 @@ async def test_two_nodes_train_as_one_client_does_alone(large_desk: Desk, proces
         federation = Federation(processes, folder, job(rounds={"total": 2}), EXAMPLE)
         command = federation.client("--rank-host", "127.0.0.1", **LOOPBACK)
         id = await large_desk.submit(command, tasks=tasks, nodes=tasks)
-        model = await ended(federation)
-        found, standing = await large_desk.until_phase(id, Phase.ENDED)
-        assert (standing.reason, len(found.nodes)) == ("Completed", tasks)
+        assert len((await completed(large_desk, id)).nodes) == tasks
         assert len(federation.history()) == 2
-        models.append(model)
+        models.append(load_file(folder / "state/model.safetensors"))
     together, alone = models
     assert large_desk.said().count("rank 1 of 2: ready") == 1
     for name, array in alone.items():
@@ -100,8 +99,8 @@ async def test_term_has_both_nodes_stop_at_the_same_step(
     assert (standing.reason, found.exit_code) == ("Stopped", 75), large_desk.said()
     assert first.read_text() == second.read_text() == "6"
     assert "round 1: update accepted (6 steps)" in large_desk.said()
-    await large_desk.submit(command, tasks=2, nodes=2)  # the next attempt trains the next round
-    await ended(federation)
+    again = await large_desk.submit(command, tasks=2, nodes=2)  # the next attempt trains the next round
+    await completed(large_desk, again)
     assert [(record["partial"], record["full"]) for record in federation.history()] == [(1, 0), (0, 1)]
 
 
@@ -129,6 +128,5 @@ async def test_a_node_that_is_lost_ends_all_ranks(large_desk: Desk, processes: P
     large_desk.site.start_daemon("n2")
     large_desk.site.await_nodes("n1", "n2")
     (tmp_path / "go").touch()
-    await large_desk.submit(command, tasks=2, nodes=2)
-    await ended(federation)
+    await completed(large_desk, await large_desk.submit(command, tasks=2, nodes=2))
     assert (federation.history()[-1]["outcome"], federation.history()[-1]["full"]) == ("Committed", 1)
