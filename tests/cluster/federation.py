@@ -20,6 +20,7 @@ UMBEL = ROOT / ".venv/bin/umbel"
 IMAGE = "registry.local/umbel-digits:dev"
 SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
 PATIENCE = 120.0  # for what takes seconds on an idle machine
+OPERATOR_HTTP = "127.0.0.1:18080"  # in the network of the hub's cluster
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
@@ -54,7 +55,7 @@ class Federation:
         config["users"][0]["user"] = {"token": token}
         path = self.folder / "operator.kubeconfig"
         path.write_text(yaml.safe_dump(config))
-        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", "127.0.0.1:18080")
+        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", OPERATOR_HTTP)
 
     def join(self, silo: str) -> None:
         inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
