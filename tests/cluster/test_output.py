@@ -97,7 +97,7 @@ def serving(federation: Federation, folder: Path) -> Iterator[Store]:
 def test_the_model_lands_in_the_object_store(federation: Federation, troubled: str, store: Store) -> None:
     with store.secret_of_a_job(store.secret), job(federation, "stored", troubled) as stored:
         stored.until_complete()
-        told = stored.until(lambda j: j.condition("OutputWritten"), "what became of the copy")
+        told = stored.condition("OutputWritten")
         assert (told["status"], told["reason"]) == ("True", "Written")
         model = stored.status["model"]
         assert model["uri"] == f"s3://{BUCKET}/stored.safetensors"
@@ -107,7 +107,7 @@ def test_the_model_lands_in_the_object_store(federation: Federation, troubled: s
 def test_a_store_that_refuses_does_not_fail_the_job(federation: Federation, troubled: str, store: Store) -> None:
     with store.secret_of_a_job("not-the-key"), job(federation, "unstored", troubled) as unstored:
         unstored.until_complete()
-        told = unstored.until(lambda j: j.condition("OutputWritten"), "what became of the copy")
+        told = unstored.condition("OutputWritten")
         assert (told["status"], told["reason"]) == ("False", "OutputFailed")
         assert "spec.model.output.uri" in told["message"]
         assert "not-the-key" not in json.dumps(unstored.get())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
+from umbel_cluster.cluster import Cluster
 
 from .federation import SILOS, Federation, Job
 from .test_trouble import ENDLESS
@@ -34,11 +35,19 @@ def test_a_private_head_survives_its_pod_being_moved(federation: Federation, tro
             model = load_file(state(job, silo) / "model.safetensors")
             assert model["head.rounds"] == [trained], f"its private part, in {silo}"
             assert model["body.weight"].mean() == pytest.approx(trained, rel=1e-3), "and the shared one"
+        told = job.status["model"]
+        at_the_hub = volume(federation.hub, "default", told["volume"]) / told["path"]
+        assert load_file(at_the_hub).keys() == {"body.weight"}, "no private part has left its silo"
 
 
 def state(job: Job, silo: str) -> Path:
-    """Where the silo's node keeps its state volume."""
     cluster = job.federation.cluster_of(silo)
     selector = f"umbel.dev/job-uid={job.uid},umbel.dev/silo={silo}"
     (claim,) = json.loads(cluster.kubectl("get", "pvc", "-n", silo, "-l", selector, "-o", "json"))["items"]
-    return cluster.folder / "volumes" / str(claim["spec"]["volumeName"])
+    return volume(cluster, silo, claim["metadata"]["name"])
+
+
+def volume(cluster: Cluster, namespace: str, claim: str) -> Path:
+    """Where the node keeps it."""
+    name = cluster.kubectl("get", "pvc", claim, "-n", namespace, "-o", "jsonpath={.spec.volumeName}")
+    return cluster.folder / "volumes" / name
