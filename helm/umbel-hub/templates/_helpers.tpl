@@ -82,3 +82,25 @@ priorityClassName: {{ . }}
     {{- end }}
   {{- end }}
 {{- end }}
+
+{{- define "umbel-hub.hook" -}}
+name: umbel-hub-uninstall
+labels:
+  {{- include "umbel-hub.labels" .context | nindent 2 }}
+annotations:
+  helm.sh/hook: pre-delete
+  helm.sh/hook-weight: {{ .weight | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- define "umbel-hub.test" -}}
+name: umbel-hub-test
+namespace: {{ .context.Release.Namespace }}
+labels:
+  {{- include "umbel-hub.labels" .context | nindent 2 }}
+  app.kubernetes.io/name: umbel-hub-hook
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-weight: {{ .weight | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
