@@ -48,7 +48,7 @@ async def _accepts(kube: Kube, namespace: str) -> str:
 
 
 async def _refuses(kube: Kube, namespace: str) -> str:
-    wrong = {**JOB, "spec": {**JOB["spec"], "rounds": {"total": 0}}}
+    wrong = {**JOB, "spec": {**JOB["spec"], "rounds": {"total": -1}}}
     try:
         await _try(kube, namespace, wrong)
     except ApiError as error:
