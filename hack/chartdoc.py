@@ -1,5 +1,8 @@
-"""Writes what of the charts follows from something else: values.yaml and README.md from values.schema.json, which says
-every value, its default and what it is for; umbel-hub's CustomResourceDefinitions from crds/.
+"""Writes what of the charts follows from something else, and is committed all the same, as Helm reads it:
+
+- values.yaml and README.md from values.schema.json, which says every value, its default and what it is for;
+- in the schemas, umbel-silo's `site` from the agent's own model of a site file;
+- umbel-hub's CustomResourceDefinitions from crds/.
 
     python hack/chartdoc.py          a test compares
 """
@@ -14,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from umbel_operator.agent.site import Site
+
 ROOT = Path(__file__).parents[1]
 CHARTS = ROOT / "helm"
 WIDTH = 118
@@ -26,13 +31,69 @@ def files() -> dict[Path, str]:
     """Every generated file, as it is to be."""
     made = {}
     for chart in ("umbel-hub", "umbel-silo"):
-        schema = json.loads((CHARTS / chart / "values.schema.json").read_text("utf-8"))
-        made[CHARTS / chart / "values.yaml"] = values(schema)
-        text = (CHARTS / chart / "README.template.md").read_text("utf-8")
-        made[CHARTS / chart / "README.md"] = text.replace(PLACE, table(schema))
+        folder = CHARTS / chart
+        schema = json.loads((folder / "values.schema.json").read_text("utf-8"))
+        if chart == "umbel-silo":
+            schema["properties"]["site"] = site()
+        made[folder / "values.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        made[folder / "values.yaml"] = values(schema)
+        text = (folder / "README.template.md").read_text("utf-8")
+        made[folder / "README.md"] = text.replace(PLACE, table(schema))
     for source in sorted((ROOT / "crds").glob("*.yaml")):
         made[CHARTS / "umbel-hub/files/crds" / source.name] = source.read_text("utf-8")
     return made
+
+
+# ---- schemas
+
+
+def site() -> Schema:
+    """The site file's, without what Helm has no use for."""
+    whole = Site.model_json_schema(by_alias=True)
+    made = _plain(whole, whole["$defs"])
+    made["description"] = "The site file: the silo's name, what may run here, its data sets. docs/site.md explains it."
+    del made["required"]  # the name, which is checked where a better message can be given
+    return made
+
+
+def _plain(part: Schema, definitions: Schema, *, given: bool = False) -> Schema:
+    """References followed, titles gone, a default everywhere; what may be null may be empty instead. ``given``: within
+    what somebody writes, where a value that he does not want is left out."""
+    if "$ref" in part:
+        part = {**definitions[part["$ref"].rpartition("/")[2]], **{k: v for k, v in part.items() if k != "$ref"}}
+    if "anyOf" in part:
+        (choice,) = (one for one in part["anyOf"] if one.get("type") != "null")
+        part = {**choice, **{key: value for key, value in part.items() if key != "anyOf"}}
+        if given:
+            part.pop("default", None)
+    made = {key: value for key, value in part.items() if key not in ("title", "$defs")}
+    if "properties" in made:
+        found = made["properties"].items()
+        made["properties"] = {name: _plain(inner, definitions, given=given) for name, inner in found}
+    for key in ("items", "additionalProperties"):
+        if isinstance(made.get(key), dict):
+            made[key] = _plain(made[key], definitions, given=True)
+    if "patternProperties" in made:
+        found = made["patternProperties"].items()
+        made["patternProperties"] = {key: _plain(inner, definitions, given=True) for key, inner in found}
+        made["additionalProperties"] = False
+    return made if given else _with_default(made)
+
+
+def _with_default(part: Schema) -> Schema:
+    kind = part.get("type")
+    if part.get("default", "") is None or (kind == "string" and "default" not in part):
+        part["default"] = {"string": "", "integer": 0, "object": {}, "array": []}[str(kind)]
+        if "pattern" in part:
+            part["pattern"] = f"^$|{part['pattern']}"
+        if "enum" in part:
+            part["enum"] = ["", *part["enum"]]
+    if kind == "object" and "properties" not in part:
+        part.setdefault("default", {})
+    return part
+
+
+# ---- values.yaml and README.md
 
 
 def values(schema: Schema) -> str:
@@ -45,9 +106,8 @@ def _lines(schema: Schema, indent: str) -> Iterator[str]:
     for name, part in schema["properties"].items():
         if not indent:
             yield ""
-        yield from textwrap.wrap(
-            part["description"], WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
-        )
+        mark = f"{indent}# "
+        yield from textwrap.wrap(part["description"], WIDTH, initial_indent=mark, subsequent_indent=mark)
         if _holds_values(part):
             yield f"{indent}{name}:"
             yield from _lines(part, indent + "  ")
@@ -60,7 +120,7 @@ def _holds_values(part: Schema) -> bool:
 
 
 def _flow(value: Any) -> str:
-    if isinstance(value, str) and "\n" not in value:
+    if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     flow = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True)
     return flow.removesuffix("\n").removesuffix("\n...")
@@ -76,7 +136,7 @@ def _cell(part: Schema) -> str:
     told = part["description"]
     if "enum" in part:
         told += " One of " + ", ".join(f"`{value}`" for value in part["enum"]) + "."
-    return told.replace("|", "\\|")
+    return str(told).replace("|", "\\|")
 
 
 def leaves(schema: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:

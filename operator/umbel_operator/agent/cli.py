@@ -15,7 +15,7 @@ from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
-from umbel_operator.agent import credentials, site
+from umbel_operator.agent import credentials, site, upkeep
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.backends.kubernetes import KubernetesBackend
 from umbel_operator.agent.metrics import Metrics
@@ -29,13 +29,8 @@ def agent() -> None:
     """Run the clients of a hub's jobs in this silo."""
 
 
-@agent.command("check")
-@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
-def check(site_file: Path) -> None:
-    """Say what is wrong with a site file, or nothing."""
-    found = site.load(site_file)
-    counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
-    click.echo(f"{site_file}: silo {found.silo}, {counts}")
+agent.add_command(upkeep.check_command)
+agent.add_command(upkeep.uninstall_command)
 
 
 @agent.command("run")
