@@ -13,7 +13,6 @@ from typing import Any
 from umbel_operator import names
 from umbel_operator.health import HEARTBEAT
 from umbel_operator.hub.authority import CA_SECRET
-from umbel_operator.hub.manifests.common import SERVER
 from umbel_operator.kube import (
     DEPLOYMENT,
     FEDERATED_JOB,
@@ -30,7 +29,7 @@ from umbel_operator.kube import (
 )
 
 LOOK_SECONDS = 1.0
-SERVERS = f"{names.MANAGED_BY}=umbel,{names.COMPONENT}={SERVER}"
+SERVERS = f"{names.MANAGED_BY}=umbel,{names.JOB_UID}"  # the StatefulSets of all jobs
 
 
 class Uninstall:
