@@ -98,10 +98,12 @@ class Uninstall:
         self._say("the operator has stopped")
 
     async def _stop_servers(self) -> None:
+        # Without its stamp the next operator does not take it for what it applied, and starts it again.
+        stopped = {"metadata": {"annotations": {names.DIGEST: None}}, "spec": {"replicas": 0}}
         found = await self._kube.list(STATEFUL_SET, selector=SERVERS)
         for server in found:
             meta = server["metadata"]
-            await self._kube.patch(STATEFUL_SET, meta["name"], meta["namespace"], {"spec": {"replicas": 0}})
+            await self._kube.patch(STATEFUL_SET, meta["name"], meta["namespace"], stopped)
         await self._until(self._running_servers, "servers")
         self._say(f"{len(found)} servers stopped; their jobs go on when a hub is installed again")
 
