@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ class Federation:
 
     def start(self) -> None:
         self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+        self.hub.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
         self.start_operator()
         for silo in SILOS:
             self.join(silo)
