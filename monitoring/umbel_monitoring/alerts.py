@@ -184,6 +184,7 @@ CERTIFICATES = Group(
 min {PER_JOB} (
   fl_federatedjob_certificate_earliest_expiry_timestamp_seconds
   or fl_silo_certificate_earliest_expiry_timestamp_seconds
+  or fl_server_certificate_expiry_timestamp_seconds
 ) - time()
   < <<hours>> * 3600""",
             hold="5m",

@@ -76,9 +76,10 @@ def _now() -> Sequence[Panel]:
         ),
         number(
             "First certificate ends in",
-            "Of the silos that are connected. Renewed at two thirds of its life.",
+            "Of the connected silos, and the server's own. Renewed at two thirds of their life.",
             "s",
-            Query(f"{by_job('fl_silo_certificate_earliest_expiry_timestamp_seconds', 'min')} - time()"),
+            Query(f"{by_job('fl_silo_certificate_earliest_expiry_timestamp_seconds', 'min')} - time()", "silos"),
+            Query(f"{by_job('fl_server_certificate_expiry_timestamp_seconds', 'min')} - time()", "server"),
             steps=[(None, BAD), (CERTIFICATE_HOURS * HOUR, GOOD)],
         ),
         states(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import dashboard
@@ -68,10 +69,11 @@ def page(uid: str, description: str, span: str, content: Rows, *, one_job: bool)
     )
     for variable in _variables(one_job):
         made = made.with_variable(variable)
+    number = itertools.count(1)  # Grafana's addresses of single panels
     for title, panels in content:
-        made = made.with_row(dashboard.Row(title))
+        made = made.with_row(dashboard.Row(title).id(next(number)))
         for panel in panels:
-            made = made.with_panel(panel)
+            made = made.with_panel(panel.id(next(number)))
     return made
 
 
