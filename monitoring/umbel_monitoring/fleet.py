@@ -32,8 +32,8 @@ def _now() -> Sequence[Panel]:
             steps=[(None, GOOD), (1, BAD)],
         ),
         number(
-            "Jobs",
-            "FederatedJobs of the hub, by phase.",
+            "Jobs by phase",
+            "FederatedJobs of the hub.",
             "none",
             Query("sum by (phase) (fl_jobs)", "{{phase}}"),
         ),
