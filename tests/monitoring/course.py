@@ -149,6 +149,12 @@ def _abandoned(scene: Scene, job: hubs.Job) -> None:
     for silo in FEW:
         job.control.end(f"fit.{ABANDONED}.{silo}")
 
+    def committed() -> bool:
+        job.restart_ended()
+        return job.control.at(SILOS[0], "fit", ABANDONED + 1) is not None
+
+    wait_for(committed, "a quorum", PATIENCE)
+
 
 def _away(scene: Scene, hub: hubs.Hub) -> None:
     """A job that cannot be, and then an API server that is away."""

@@ -104,7 +104,7 @@ class Job:
         self.metrics = ""
         self._hub = hub
         self._folder = folder
-        self._tls: dict[str, Path] = {}
+        self._clients: dict[str, tuple[list[Any], subprocess.Popen[str]]] = {}
         hub.apply(manifest)
         self.uid = hub.get("federatedjob", self.name)["metadata"]["uid"]
 
@@ -176,8 +176,19 @@ class Job:
             *("--tls", folder / "tls", "--path", APP, "--client", "controlled:app", "--silo", silo),
             *("--dataset", spec["dataset"], "--state", folder / "state"),
         ]
+        self._begin(silo, arguments)
+
+    def _begin(self, silo: str, arguments: list[Any]) -> None:
         environment = {"UMBEL_TEST_CONTROL": str(self.control.folder)}
-        self._hub.processes.start(arguments, environment=environment, output=folder / "log")
+        output = self._folder / silo / "log"
+        process = self._hub.processes.start(arguments, environment=environment, output=output)
+        self._clients[silo] = arguments, process
+
+    def restart_ended(self) -> None:
+        """Clients whose processes have ended are started again."""
+        for silo, (arguments, process) in list(self._clients.items()):
+            if process.poll() is not None:
+                self._begin(silo, arguments)
 
 
 @contextlib.contextmanager
