@@ -78,18 +78,20 @@ def played(folder: Path) -> Iterator[Scene]:
             hub.agents(*SILOS)
             prometheus.until('fl_silos{state="Ready"}', len(SILOS))
             _course(scene, hub, folder)
-            _away(scene, hub)
+            _away(scene, hub, folder)
             scene.end = time.time()
         yield scene
 
 
-def _job() -> dict[str, Any]:
-    return manifest(
+def _job(name: str = "steered", **spec: Any) -> dict[str, Any]:
+    made = manifest(
         SILOS,
         app={"client": "controlled:app", "image": "registry.local/steered:1", "config": {"size": 64}},
         rounds={"total": ROUNDS, "quorum": 3, "timeoutSeconds": 600, "maxConsecutiveAbandoned": 1000},
         limits={"maxAbs": 0.25},
+        **spec,
     )
+    return {**made, "metadata": {"name": name, "namespace": "default"}}
 
 
 def _course(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
@@ -156,11 +158,10 @@ def _abandoned(scene: Scene, job: hubs.Job) -> None:
     wait_for(committed, "a quorum", PATIENCE)
 
 
-def _away(scene: Scene, hub: hubs.Hub) -> None:
-    """A job that cannot be, and then an API server that is away."""
-    wrong = {**_job(), "metadata": {"name": "wrong", "namespace": "default"}}
-    wrong["spec"] = {**wrong["spec"], "app": {**wrong["spec"]["app"], "config": {"list": [1]}}}
-    hub.apply(wrong)
+def _away(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
+    """A job whose server cannot start, and then an API server that is away."""
+    wrong = hubs.Job(hub, _job("wrong", strategy={"name": "nowhere:Rule"}), folder / "wrong")
+    wrong.end_with(wrong.start_server())
     scene.alarm("UmbelJobFailed")
     with hub.without_api():
         scene.alarm("UmbelOperatorDeaf")

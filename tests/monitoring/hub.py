@@ -114,7 +114,7 @@ class Job:
 
     # ---- what a node does
 
-    def start_server(self) -> None:
+    def start_server(self) -> subprocess.Popen[str]:
         hub, name = self._hub, self.name
         until(lambda: len(hub.listed("sts,cm,svc,pod", name)) >= 5, "the server's objects", LONG)
         tls, state = self._folder / "server-tls", self._folder / "state"
@@ -131,14 +131,19 @@ class Job:
             *("--operator", pki.operator_id(pki.TRUST_DOMAIN)),
         ]
         environment = {"UMBEL_TEST_CONTROL": str(self.control.folder)}
-        hub.processes.start(arguments, environment=environment, output=self._folder / "server.log")
-        self._runs()
+        process = hub.processes.start(arguments, environment=environment, output=self._folder / "server.log")
+        self._container({"running": {}}, restarts=0)
+        return process
 
-    def _runs(self) -> None:
+    def end_with(self, process: subprocess.Popen[str]) -> None:
+        """The server's process has ended, and again each time that it was started."""
+        message = (self._folder / "server.log").read_text()[-2000:]
+        self._container({"terminated": {"exitCode": process.wait(LONG), "message": message}}, restarts=5)
+
+    def _container(self, state: dict[str, Any], restarts: int) -> None:
         (pod,) = self._hub.listed("pod", self.name)
-        running = {"state": {"running": {}}, "name": "server", "image": "-", "imageID": "-", "ready": True}
-        status = {"status": {"containerStatuses": [{**running, "restartCount": 0}]}}
-        self._patch("pod", pod, status)
+        container = {"state": state, "name": "server", "image": "-", "imageID": "-", "ready": "running" in state}
+        self._patch("pod", pod, {"status": {"containerStatuses": [{**container, "restartCount": restarts}]}})
 
     def _patch(self, kind: str, obj: dict[str, Any], body: dict[str, Any]) -> None:
         meta = obj["metadata"]
