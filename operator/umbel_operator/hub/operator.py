@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import kopf
 
+from umbel.wire import pki
 from umbel_operator import names
 from umbel_operator.access import Access
-from umbel_operator.conditions import is_true
-from umbel_operator.hub import reasons
+from umbel_operator.hub.figures import figures, listed, phase
 from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
-from umbel_operator.hub.observed import Object
+from umbel_operator.hub.observed import Object, Silo
 from umbel_operator.kube import POD, ApiError, Kube
 
 RETRY_SECONDS = 2.0
+COUNT_SECONDS = 5.0
 
 
 class Jobs:
@@ -31,6 +32,7 @@ class Jobs:
     def __init__(self, parts_later: list[Parts]) -> None:
         self._parts_later = parts_later  # filled once; the silo book needs `wake_silos` before there are parts
         self.loops: dict[str, JobLoop] = {}
+        self.certificates: dict[str, dict[str, float]] = {}  # by the job's uid and its client: when it ends
 
     @property
     def parts(self) -> Parts:
@@ -51,16 +53,27 @@ class Jobs:
             if loop.concerns(changed):
                 loop.wake()
 
-    def counts(self) -> Mapping[str, int]:
-        return Counter(phase(loop.obj) for loop in self.loops.values())
+    def certified(self, uid: str, client: str, certificate: str | None) -> None:
+        """``certificate``: PEM; None when the client is gone or has none yet."""
+        known = self.certificates.setdefault(uid, {})
+        try:
+            known[client] = pki.expiry((certificate or "").encode())
+        except ValueError:
+            known.pop(client, None)
+        if not known:
+            del self.certificates[uid]
 
+    def count(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, jobs = self.parts.metrics, [loop.obj for loop in self.loops.values()]
+        metrics.jobs(Counter(map(phase, jobs)))
+        metrics.silos(Counter(_state(silo) for silo in self.parts.silos.silos.values()))
+        metrics.authority_ends(pki.expiry(self.parts.authority.bundle.encode()))
+        shown, unlisted = listed(jobs)
+        metrics.show({_name(job): figures(job, self._certificates(job)) for job in shown}, unlisted)
 
-def phase(obj: Object) -> str:
-    conditions = (obj.get("status") or {}).get("conditions")
-    for type_ in (reasons.COMPLETE, reasons.FAILED, reasons.SUSPENDED):
-        if is_true(conditions, type_):
-            return type_
-    return reasons.PROGRESSING
+    def _certificates(self, job: Object) -> Collection[float]:
+        return self.certificates.get(job["metadata"]["uid"], {}).values()
 
 
 def ours(spec: Mapping[str, Any], **_: Any) -> bool:
@@ -86,7 +99,9 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
             jobs.loops[uid].offer(plain(body))
 
     @kopf.on.event(*clients_kind, labels={names.JOB_UID: kopf.PRESENT}, registry=made)
-    def client_seen(labels: Mapping[str, str], **_: Any) -> None:
+    def client_seen(type: str | None, body: kopf.Body, labels: Mapping[str, str], **_: Any) -> None:
+        certificate = None if type == "DELETED" else body["spec"].get("certificate")
+        jobs.certified(labels[names.JOB_UID], body["metadata"]["name"], certificate)
         jobs.wake(labels.get(names.JOB_UID))
 
     @kopf.daemon(
@@ -175,12 +190,15 @@ async def watch_pods(kube: Kube, jobs: Jobs) -> None:
 async def count(jobs: Jobs) -> None:
     """Keep the gauges."""
     while True:
-        jobs.parts.metrics.jobs(jobs.counts())
-        jobs.parts.metrics.silos(Counter(_state(silo) for silo in jobs.parts.silos.silos.values()))
-        await asyncio.sleep(10.0)
+        jobs.count()
+        await asyncio.sleep(COUNT_SECONDS)
 
 
-def _state(silo: Any) -> str:
+def _name(job: Object) -> tuple[str, str]:
+    return job["metadata"]["namespace"], job["metadata"]["name"]
+
+
+def _state(silo: Silo) -> str:
     if silo.suspended:
         return "Suspended"
     return "Ready" if silo.alive else "Unknown"
