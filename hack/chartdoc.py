@@ -1,7 +1,7 @@
 """Writes what of the charts follows from something else, and is committed all the same, as Helm reads it:
 
 - values.yaml and README.md from values.schema.json, which says every value, its default and what it is for;
-- in the schemas, umbel-silo's `site` from the agent's own model of a site file;
+- in the schemas, umbel-silo's `site` from the agent's own model of a site file, umbel-hub's `alerts` from monitoring/;
 - umbel-hub's CustomResourceDefinitions from crds/.
 
     python hack/chartdoc.py          a test compares
@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ import yaml
 from umbel_operator.agent.site import Site
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "monitoring"))
+
+from umbel_monitoring.alerts import GROUPS, RUNBOOKS  # noqa: E402
+from umbel_monitoring.rule import Alert  # noqa: E402
+
 CHARTS = ROOT / "helm"
 WIDTH = 118
 PLACE = "<!-- values -->"
@@ -35,6 +41,8 @@ def files() -> dict[Path, str]:
         schema = json.loads((folder / "values.schema.json").read_text("utf-8"))
         if chart == "umbel-silo":
             schema["properties"]["site"] = site()
+        else:
+            schema["properties"]["alerts"] = alerts()
         made[folder / "values.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         made[folder / "values.yaml"] = values(schema)
         text = (folder / "README.template.md").read_text("utf-8")
@@ -54,6 +62,41 @@ def site() -> Schema:
     made["description"] = "The site file: the silo's name, what may run here, its data sets. docs/site.md explains it."
     del made["required"]  # the name, which is checked where a better message can be given
     return made
+
+
+def alerts() -> Schema:
+    """Of each alert, whether and when it fires."""
+    made: Schema = {"runbooks": {**_scalar(RUNBOOKS), "description": "What the addresses of the runbooks begin with."}}
+    made |= {alert.key: _alert(alert) for group in GROUPS for alert in group.alerts}
+    return _object(
+        "The alerts of prometheusRule: whether, and from when on, each fires. docs/runbooks/ explains them.", made
+    )
+
+
+def _alert(alert: Alert) -> Schema:
+    told = {
+        "enabled": "Whether it is there.",
+        "for": "How long it has to hold.",
+        "severity": "Its label severity.",
+        **{name: comment for name, (_, comment) in alert.parameters.items()},
+    }
+    properties = {name: {**_scalar(value), "description": told[name]} for name, value in alert.values.items()}
+    summary = alert.summary.replace("{{ $labels.", "").replace(" }}", "")
+    return _object(f"{alert.name}: {summary}.", properties)
+
+
+def _object(description: str, properties: Schema) -> Schema:
+    return {"description": description, "type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _scalar(value: Any) -> Schema:
+    made: Schema = {"default": value}
+    if isinstance(value, bool):
+        return made | {"type": "boolean"}
+    if isinstance(value, int | float):
+        return made | {"type": "number", "minimum": 0}
+    duration = value[:-1].isdecimal() and value[-1] in "smhdw"
+    return made | {"type": "string", **({"pattern": "^([0-9]+(ms|[smhdw]))+$"} if duration else {"minLength": 1})}
 
 
 def _plain(part: Schema, definitions: Schema, *, given: bool = False) -> Schema:

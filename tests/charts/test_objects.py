@@ -49,8 +49,8 @@ def test_images(chart: Path) -> None:
     usual = {container["image"] for pod in pods(chart) for container in pod["containers"]}
     assert usual == {images.CONTROL}, "what hack/images builds"
     for args, image in (
-        (["--set=image.repository=x/y", "--set=image.tag=7"], "x/y:7"),
-        (["--set=image.tag=7", f"--set=image.digest={digest}"], f"registry.local/umbel-control@{digest}"),
+        (["--set=image.repository=x/y", "--set-string=image.tag=7"], "x/y:7"),
+        (["--set-string=image.tag=7", f"--set=image.digest={digest}"], f"registry.local/umbel-control@{digest}"),
     ):
         for pod in pods(chart, *args, "--set=imagePullSecrets[0].name=key"):
             assert {container["image"] for container in pod["containers"]} == {image}
