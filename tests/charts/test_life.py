@@ -105,7 +105,7 @@ def test_uninstalled_with_jobs_kept(running: Installed) -> None:
     assert not running.job("long")["metadata"].get("finalizers")
     (server,) = running.items("sts", "-l", "umbel.dev/job=long")
     assert server["spec"]["replicas"] == 0
-    with pytest.raises(ClusterError, match="belong to release umbel in namespace umbel-system. Hand them over"):
+    with pytest.raises(ClusterError, match=r"belong to release umbel in namespace umbel-system\. Hand them over"):
         running.helm("install", "other", charts.HUB, "-n", "elsewhere", "--create-namespace")
     reached = running.round("long")
     running.install_hub()
@@ -132,7 +132,7 @@ def test_uninstalled_with_everything(running: Installed) -> None:
         for item in left:
             if item["kind"] == "PersistentVolumeClaim":
                 assert item["metadata"]["labels"]["umbel.dev/retained"] == "true"
-    with pytest.raises(ClusterError, match="the cluster has no CustomResourceDefinition federatedjobs.umbel.dev"):
+    with pytest.raises(ClusterError, match=r"the cluster has no CustomResourceDefinition federatedjobs\.umbel\.dev"):
         running.helm("install", HUB, charts.HUB, "-n", SYSTEM, "--set=crds.enabled=false")
 
 
