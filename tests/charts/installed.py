@@ -40,30 +40,21 @@ class Installed:
 
     def install_silo(self, silo: str, *args: str) -> None:
         """With what the hub's administrator was printed, in a namespace of its own."""
-        added = [
-            UMBEL,
-            "silo",
-            "add",
-            silo,
-            "--kubeconfig",
-            self.node.kubeconfig,
-            "--hub",
-            "https://kubernetes.default.svc",
-        ]
-        printed = subprocess.run(added, capture_output=True, text=True, check=True).stdout
-        (self.folder / f"{silo}.kubeconfig").write_text(printed)
+        if f"Silo/{silo}" not in self.names("silo"):
+            url = "https://kubernetes.default.svc"
+            added = [UMBEL, "silo", "add", silo, "--kubeconfig", self.node.kubeconfig, "--hub", url]
+            printed = subprocess.run(added, capture_output=True, text=True, check=True).stdout
+            (self.folder / f"{silo}.kubeconfig").write_text(printed)
+        policy = {"approval": "Auto", "images": ["registry.local/*"], "requireDigest": False}
         site = {
             "silo": silo,
-            "policy": {"images": ["registry.local/*"]},
+            "policy": {**policy, "clients": ["*"], "namespaces": ["*"], "jobs": ["*"]},
             "datasets": {f"digits-{silo.rpartition('-')[2]}-of-10": {}},
         }
         (self.folder / f"{silo}.yaml").write_text(yaml.safe_dump({"site": site}))
         given = [f"--values={self.folder / silo}.yaml", f"--set-file=hub.kubeconfig={self.folder / silo}.kubeconfig"]
-        self.helm(
-            *("upgrade", "--install", "umbel-silo", charts.SILO, "-n", silo, "--create-namespace", "--wait"),
-            *given,
-            *args,
-        )
+        where = ["-n", silo, "--create-namespace", "--wait"]
+        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args)
 
     # ---- what users see
 

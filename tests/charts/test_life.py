@@ -60,7 +60,7 @@ def test_a_job_runs_to_complete_and_the_charts_test_themselves(installed: Instal
 
 
 def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
-    more = ["--set=site.policy.images=null", "--set=site.datasets.scans.volumeClaim=not-there"]
+    more = ["--set-json=site.policy.images=[]", "--set=site.datasets.scans.volumeClaim=not-there"]
     installed.install_silo(SILOS[2], *more)
     with pytest.raises(ClusterError):
         installed.helm("test", "umbel-silo", "-n", SILOS[2])
@@ -72,9 +72,7 @@ def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
 
 def test_a_job_goes_on_through_an_upgrade_and_a_rollback(running: Installed) -> None:
     node = running.node
-    node.ctr(
-        "-n", "k8s.io", "images", "tag", "--force", *(f"registry.local/umbel-control:{t}" for t in ("0.1.0", "next"))
-    )
+    node.ctr("images", "tag", "--force", "registry.local/umbel-control:0.1.0", "registry.local/umbel-control:next")
     server, operator = _uid(running, "default", "umbel.dev/job=long"), _uid(running, SYSTEM, OPERATOR)
     before = running.round("long")
     running.install_hub("--set=image.tag=next", "--set=podAnnotations.some=changed")

@@ -8,8 +8,11 @@ from typing import Any
 
 import chartdoc
 import pytest
+import yaml
 from umbel_cluster import charts
 from umbel_cluster.tools import ClusterError
+
+from umbel_operator.agent.site import parse
 
 pytestmark = pytest.mark.process  # helm
 
@@ -45,7 +48,9 @@ def test_lint(chart: Path) -> None:
         (charts.SILO, "site.state.size=much", "at '/site/state/size'"),
         (charts.SILO, "site.pods.ceilings.cpu=many", "at '/site/pods/ceilings/cpu'"),
         (charts.SILO, "site.network.egress[0].ports={70000}", "at '/site/network/egress/0/ports/0'"),
-        (charts.SILO, "site.silo=", "site.silo is empty: give the silo's name"),
+        (charts.SILO, "site.slurm.partition=x", "at '/site': additional properties 'slurm' not allowed"),
+        (charts.SILO, "site.policy.approval=Auto", "site.policy has approval Auto and no clients: write out"),
+        (charts.SILO, "site.silo=", "site.silo: give the silo's name"),
         (charts.SILO, "hub.existingSecret=", "how is the hub reached?"),
         (charts.SILO, "hub.kubeconfig=x", "hub.kubeconfig and hub.existingSecret are both given"),
     ],
@@ -98,14 +103,10 @@ def _element(part: dict[str, Any]) -> Any:
 
 SPECIAL: dict[str, Any] = {
     "hub.kubeconfig": "clusters: []",
-    "site.silo": "hospital-b",
+    "site": {"policy": {"images": ["some/*"]}},
     "resources": {"limits": {"cpu": 7}},
-    "site.datasets": {"ct": {"volumeClaim": "scans"}},
-    "site.pods.defaults": {"limits": {"cpu": "7"}},
     "affinity": {"nodeAffinity": {}},
     "tolerations": [{"key": "some"}],
-    "site.pods.tolerations": [{"key": "some"}],
-    "site.pods.env": {"SOME": "1"},
 }
 NOT_READ = {"global"}
 
@@ -136,11 +137,33 @@ def test_every_value_has_an_effect(chart: Path, tmp_path: Path) -> None:
     assert dead == NOT_READ
 
 
-def test_the_site_file_is_what_the_agent_reads() -> None:
-    import yaml
-
-    from umbel_operator.agent.site import Site, parse
-
+def test_the_site_file_is_what_was_written_and_nothing_else() -> None:
+    """A policy that lets jobs run unasked has to be written out; a default of the chart would look like that."""
     (found,) = (obj for obj in charts.rendered(charts.SILO, *SITE) if obj["kind"] == "ConfigMap")
-    site = parse(yaml.safe_load(found["data"]["site.yaml"]))
-    assert site == Site(silo="hospital-a"), "the chart's defaults are the agent's own"
+    assert yaml.safe_load(found["data"]["site.yaml"]) == {"silo": "hospital-a"}
+
+
+WHOLE = {
+    "silo": "hospital-a",
+    "policy": {
+        "approval": "Auto",
+        "images": ["a/*"],
+        "requireDigest": False,
+        "clients": ["*"],
+        "namespaces": ["*"],
+        "jobs": [],
+    },
+    "datasets": {"ct": {"volumeClaim": "scans", "subPath": "2026"}, "empty": {}},
+    "pods": {"env": {"A": "1"}, "tolerations": [{"key": "gpu", "tolerationSeconds": 30}], "ceilings": {"cpu": "4"}},
+    "state": {"size": "2Gi", "storageClassName": "fast"},
+    "network": {"egress": [{"cidr": "10.1.0.0/16", "ports": [443]}]},
+}
+
+
+def test_what_the_schema_takes_the_agent_takes(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(json.dumps({"site": WHOLE}))
+    made = charts.rendered(charts.SILO, f"--values={tmp_path / 'values.yaml'}", "--set=hub.existingSecret=x")
+    (found,) = (obj for obj in made if obj["kind"] == "ConfigMap")
+    written = yaml.safe_load(found["data"]["site.yaml"])
+    assert written == WHOLE
+    parse(written)

@@ -34,12 +34,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "umbel-silo.name" . }}-hub-renewed
 {{- end }}
 
-{{/* As the agent reads it: what is empty there is left out. */}}
+{{/* What the silo's administrator wrote, and nothing else: the rest is the agent's own defaults. */}}
 {{- define "umbel-silo.site" -}}
-{{- $site := deepCopy .Values.site }}
-{{- if not $site.state.storageClassName }}{{ $_ := unset $site.state "storageClassName" }}{{ end }}
-{{- if not $site.pods.runtimeClassName }}{{ $_ := unset $site.pods "runtimeClassName" }}{{ end }}
-{{- toYaml $site }}
+{{- toYaml .Values.site }}
 {{- end }}
 
 {{/* Whatever the agent has read at its start, so that a change starts it again. */}}
@@ -121,5 +118,6 @@ labels:
   {{- include "umbel-silo.labels" .context | nindent 2 }}
 annotations:
   helm.sh/hook: {{ .hook }}
+  helm.sh/hook-weight: {{ .weight | quote }}
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

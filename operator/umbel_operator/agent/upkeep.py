@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -14,8 +15,9 @@ from umbel_operator import kube
 from umbel_operator.access import AccessError
 from umbel_operator.agent import check, credentials, uninstall
 from umbel_operator.agent.backends.base import Trouble
-from umbel_operator.agent.site import load
+from umbel_operator.agent.site import BackendName, load
 
+BACKENDS = get_args(BackendName)
 SITE = click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
 KUBECONFIG = click.option(
     "--kubeconfig", type=click.Path(path_type=Path), help="For the silo's own cluster. Default: the pod's account."
@@ -25,16 +27,23 @@ NAMESPACE = click.option("--namespace", default="", help="The agent's. Default: 
 
 @click.command("check")
 @SITE
+@click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
 @click.option("--hub", type=click.Path(path_type=Path), help="Kubeconfig for the hub: see whether it is reached.")
 @click.option("--hub-secret", default="", metavar="NAME", help="Secret that keeps the renewed kubeconfig.")
 @click.option("--volumes", is_flag=True, help="See whether the data sets' volumes are there.")
 @KUBECONFIG
 @NAMESPACE
 def check_command(
-    site_file: Path, hub: Path | None, hub_secret: str, volumes: bool, kubeconfig: Path | None, namespace: str
+    site_file: Path,
+    backend: BackendName | None,
+    hub: Path | None,
+    hub_secret: str,
+    volumes: bool,
+    kubeconfig: Path | None,
+    namespace: str,
 ) -> int:
     """Say what is wrong with a site file, or with the silo that it describes."""
-    site = load(site_file)
+    site = load(site_file, backend)
     counts = f"{len(site.datasets)} data sets, {len(site.policy.images)} patterns of images"
     click.echo(f"{site_file}: silo {site.silo}, {counts}")
     if hub is None and not volumes:
@@ -93,8 +102,7 @@ def uninstall_command(
         await uninstall.stop_agent(silo, here, deployment, pods, end)
         click.echo("the agent has stopped")
         await uninstall.remove_clients(silo, here, site, end, click.echo)
-        if hub_secret:
-            await silo.delete(kube.SECRET, hub_secret, here)
+        await uninstall.forget(silo, here, site, hub_secret)
 
     _spoken(kubeconfig, work, needed=True)
 

@@ -3,13 +3,13 @@ scheduler wrote: reasons are constants, messages are ours and carry numbers at m
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from umbel_operator.agent.federatedclient import JOB_UID
+from umbel_operator.agent.holding import Diagnosis, not_ready, ready
+from umbel_operator.agent.lifecycle import final_of
 from umbel_operator.conditions import Condition, find, seconds
 
 Object = Mapping[str, Any]
@@ -34,14 +34,6 @@ SETTLED_SECONDS = 10.0  # alive so long, a client that was started again counts 
 PENDING_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """``again``: seconds after which time alone may have changed it."""
-
-    ready: Condition
-    again: float | None = None
-
-
 def diagnose(
     pods: Iterable[Object],
     *,
@@ -56,7 +48,9 @@ def diagnose(
     if pod is None:
         failure = find(((deployment or {}).get("status") or {}).get("conditions"), "ReplicaFailure")
         if failure.get("status") == "True":
-            return _not(POD_REFUSED, "the silo's cluster makes no pod: a quota, Pod Security or admission forbids it")
+            return not_ready(
+                POD_REFUSED, "the silo's cluster makes no pod: a quota, Pod Security or admission forbids it"
+            )
         return _pending(pending_seconds)
     status = _container(pod)
     return _of_container(status, now) or _of_pod(pod, list(unbound), pending_seconds)
@@ -73,7 +67,7 @@ def final_round(pods: Iterable[Object], job_uid: str) -> int | None:
         if (pod["metadata"].get("labels") or {}).get(JOB_UID) != job_uid:
             continue
         for ended in _ends(_container(pod)):
-            if ended.get("exitCode") == 0 and (round_ := _final(ended.get("message") or "")) is not None:
+            if ended.get("exitCode") == 0 and (round_ := final_of(ended.get("message") or "")) is not None:
                 return round_
     return None
 
@@ -99,33 +93,27 @@ def _ends(status: Object) -> Iterable[Object]:
             yield ended
 
 
-def _final(message: str) -> int | None:
-    try:
-        round_ = json.loads(message)["final"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return round_ if isinstance(round_, int) and not isinstance(round_, bool) and 0 <= round_ <= 10**9 else None
-
-
 def _of_container(status: Object, now: float) -> Diagnosis | None:
     """None: no container has been started yet."""
     state = status.get("state") or {}
     last = next(iter(_ends(status)), None)
     waiting = (state.get("waiting") or {}).get("reason") or ""
     if waiting in PULLING:
-        return _not(IMAGE_PULL, "the image cannot be pulled: is its name right, may the silo pull it?")
+        return not_ready(IMAGE_PULL, "the image cannot be pulled: is its name right, may the silo pull it?")
     if waiting in CONFIGURING:
-        return _not(CONFIG_ERROR, f"the container cannot be started ({waiting}): a Secret, volume or command is wrong")
+        return not_ready(
+            CONFIG_ERROR, f"the container cannot be started ({waiting}): a Secret, volume or command is wrong"
+        )
     if "running" in state:
         started = state["running"].get("startedAt")
         alive = now - seconds(started) if started else SETTLED_SECONDS
         if last is None or alive >= SETTLED_SECONDS or last.get("exitCode") in (0, STOPPED_EXIT):
-            return Diagnosis(Condition("Ready", "True", RUNNING, "the client runs"))
+            return ready(RUNNING, "the client runs")
         return Diagnosis(_ended(last), max(0.5, SETTLED_SECONDS - alive))
     if last is None:
         return None
     if last.get("exitCode") == 0:
-        return _not(PENDING, "the client has ended and is being started again")
+        return not_ready(PENDING, "the client has ended and is being started again")
     return Diagnosis(_ended(last))
 
 
@@ -144,25 +132,21 @@ def _of_pod(pod: Object, unbound: list[str], pending_seconds: float) -> Diagnosi
     if phase == "Failed":
         reason = (pod.get("status") or {}).get("reason") or ""
         known = reason if re.fullmatch(r"[A-Za-z]{1,64}", reason) else "Failed"
-        return _not(PENDING, f"its pod was ended by the silo's cluster ({known}) and is being replaced")
+        return not_ready(PENDING, f"its pod was ended by the silo's cluster ({known}) and is being replaced")
     scheduled = find((pod.get("status") or {}).get("conditions"), "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
         if unbound:
-            return _not(VOLUME_NOT_BOUND, f"not bound: {', '.join(unbound)}")
+            return not_ready(VOLUME_NOT_BOUND, f"not bound: {', '.join(unbound)}")
         lacking = sorted(
             set(re.findall(r"Insufficient ([A-Za-z0-9./-]{1,64}?)[,.;]?(?=\s|$)", scheduled.get("message") or ""))
         )
         words = f": not enough {', '.join(lacking[:4])}" if lacking else ""
-        return _not(UNSCHEDULABLE, f"no node of the silo takes the pod{words}")
+        return not_ready(UNSCHEDULABLE, f"no node of the silo takes the pod{words}")
     return _pending(pending_seconds)
 
 
 def _pending(pending_seconds: float) -> Diagnosis:
     words = "its pod is being started"
     if pending_seconds >= PENDING_SECONDS:
-        return _not(STILL_PENDING, f"{words}, for more than {PENDING_SECONDS / 60:.0f} minutes")
-    return Diagnosis(Condition("Ready", "False", PENDING, words), PENDING_SECONDS - pending_seconds)
-
-
-def _not(reason: str, message: str) -> Diagnosis:
-    return Diagnosis(Condition("Ready", "False", reason, message))
+        return not_ready(STILL_PENDING, f"{words}, for more than {PENDING_SECONDS / 60:.0f} minutes")
+    return not_ready(PENDING, words, PENDING_SECONDS - pending_seconds)

@@ -1,4 +1,4 @@
-"""Clients as Deployments of the silo's own cluster."""
+"""What is seen and done in the silo's cluster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any, TypeVar
 
 from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
-from umbel_operator.agent import identity, manifests, reconcile
-from umbel_operator.agent.backends.base import Trouble
+from umbel_operator.agent import identity
+from umbel_operator.agent.backends.base import UNREACHABLE, Trouble
+from umbel_operator.agent.backends.kubernetes import manifests
+from umbel_operator.agent.backends.kubernetes.actions import Apply, Delete, Label, MakeKey
+from umbel_operator.agent.backends.kubernetes.holding import KubernetesHolding, Seen
 from umbel_operator.agent.federatedclient import CLIENT, SILO, FederatedClient
-from umbel_operator.agent.plan import Action, Apply, Clocks, Delete, Label, MakeKey, Object, Plan, Seen
+from umbel_operator.agent.plan import Object, Plan
 from umbel_operator.agent.site import Site
 
 MANAGER = "umbel-agent"
 KINDS = {kind.kind: kind for kind in (kube.DEPLOYMENT, kube.SECRET, kube.NETWORK_POLICY, kube.PVC, kube.POD)}
 
-UNREACHABLE = reconcile.SILO_UNREACHABLE
 FORBIDDEN = "SiloForbids"
 REFUSED = "SiloRefuses"
 
@@ -35,24 +37,19 @@ class KubernetesBackend:
         self._namespace = namespace
         self._silo = silo
 
-    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> KubernetesHolding:
         selector = f"{SILO}={self._silo},{CLIENT}={name}"
         kinds = (kube.DEPLOYMENT, kube.SECRET, kube.NETWORK_POLICY, kube.PVC, kube.POD)
         lists = [self._api.list(kind, self._namespace, selector=selector) for kind in kinds]
         dataset = site.datasets.get(client.dataset) if client else None
         lists.append(self._volume(dataset.volume_claim if dataset else None))
         deployments, secrets, policies, volumes, pods, named = map(tuple, await _told(_all(lists)))
-        return Seen(deployments, secrets, policies, volumes, pods, next(iter(named), None))
+        seen = Seen(deployments, secrets, policies, volumes, pods, next(iter(named), None))
+        return KubernetesHolding(client, site, seen, self._namespace)
 
     async def _volume(self, claim: str | None) -> list[Object]:
         found = await self._api.get(kube.PVC, claim, self._namespace) if claim else None
         return [found] if found else []
-
-    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
-        return reconcile.reconcile(client, site, seen, self._namespace, clocks)
-
-    def farewell(self, seen: Seen, site: Site) -> Plan:
-        return reconcile.farewell(seen, retain_state=site.retain_state)
 
     async def execute(self, plan: Plan) -> None:
         for action in plan.actions:
@@ -80,7 +77,7 @@ class KubernetesBackend:
                 if name:
                     changed(name)
 
-    async def _do(self, action: Action) -> None:
+    async def _do(self, action: object) -> None:
         match action:
             case Apply(obj):
                 await self._api.apply(obj, manager=MANAGER)
