@@ -50,7 +50,7 @@ def test_lint(chart: Path) -> None:
         (charts.SILO, "site.network.egress[0].ports={70000}", "at '/site/network/egress/0/ports/0'"),
         (charts.SILO, "site.slurm.partition=x", "at '/site': additional properties 'slurm' not allowed"),
         (charts.SILO, "site.policy.approval=Auto", "site.policy has approval Auto and no clients: write out"),
-        (charts.SILO, "site.silo=", "site.silo: give the silo's name"),
+        (charts.SILO, "site.silo=null", "site.silo is missing: give the silo's name"),
         (charts.SILO, "hub.existingSecret=", "how is the hub reached?"),
         (charts.SILO, "hub.kubeconfig=x", "hub.kubeconfig and hub.existingSecret are both given"),
     ],
