@@ -55,6 +55,7 @@ def test_a_job_runs_to_complete_and_the_charts_test_themselves(installed: Instal
     assert "a job that is wrong: good" in said
     assert "Complete: 3 rounds" in said
     said = installed.helm("test", "umbel-silo", "-n", SILOS[0], "--logs")
+    assert "joining: good" in said
     assert "the hub: good" in said
     assert "the policy: good" in said
 

@@ -25,9 +25,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* The Secret with the kubeconfig that the silo was given, and the one where the agent keeps the renewed one. */}}
+{{/* The Secret with what the silo was given, bundle or kubeconfig, and the one where the agent keeps its access. */}}
 {{- define "umbel-silo.hubSecret" -}}
-{{- .Values.hub.existingSecret | default (printf "%s-hub" (include "umbel-silo.name" .)) }}
+{{- .Values.join.existingSecret | default .Values.hub.existingSecret | default (printf "%s-hub" (include "umbel-silo.name" .)) }}
 {{- end }}
 
 {{- define "umbel-silo.renewedSecret" -}}
@@ -36,14 +36,23 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* What the silo's administrator wrote, and nothing else: the rest is the agent's own defaults. */}}
 {{- define "umbel-silo.site" -}}
-{{- toYaml .Values.site }}
+{{- toYaml (merge (dict "silo" (include "umbel-silo.silo" .)) .Values.site) }}
+{{- end }}
+
+{{/* The silo's name, which the bundle says too. */}}
+{{- define "umbel-silo.silo" -}}
+{{- .Values.site.silo | default ((.Values.join.bundle | fromYaml).silo) }}
+{{- end }}
+
+{{- define "umbel-silo.joins" -}}
+{{- if or .Values.join.bundle .Values.join.existingSecret }}true{{ end }}
 {{- end }}
 
 {{/* Whatever the agent has read at its start, so that a change starts it again. */}}
 {{- define "umbel-silo.checksums" -}}
 umbel.dev/site: {{ include "umbel-silo.site" . | sha256sum }}
-{{- if .Values.hub.kubeconfig }}
-umbel.dev/hub: {{ .Values.hub.kubeconfig | sha256sum }}
+{{- with .Values.hub.kubeconfig | default .Values.join.bundle }}
+umbel.dev/hub: {{ . | sha256sum }}
 {{- end }}
 {{- end }}
 

@@ -29,7 +29,9 @@ NAMESPACE = click.option("--namespace", default="", help="The agent's. Default: 
 @SITE
 @click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
 @click.option("--hub", type=click.Path(path_type=Path), help="Kubeconfig for the hub: see whether it is reached.")
-@click.option("--hub-secret", default="", metavar="NAME", help="Secret that keeps the renewed kubeconfig.")
+@click.option(
+    "--hub-secret", default="", metavar="NAME", help="Secret with the agent's access; without --hub, as it joined."
+)
 @click.option("--volumes", is_flag=True, help="See whether the data sets' volumes are there.")
 @KUBECONFIG
 @NAMESPACE
@@ -46,7 +48,7 @@ def check_command(
     site = load(site_file, backend)
     counts = f"{len(site.datasets)} data sets, {len(site.policy.images)} patterns of images"
     click.echo(f"{site_file}: silo {site.silo}, {counts}")
-    if hub is None and not volumes:
+    if hub is None and not hub_secret and not volumes:
         return 0
     faults = 0
 
@@ -57,10 +59,15 @@ def check_command(
 
     async def work(silo: kube.Kube | None) -> None:
         show(check.policy(site))
-        if hub is not None:
+        if hub is not None or hub_secret:
             held = credentials.HubCredentials(hub)
             try:
-                if silo is not None and hub_secret:
+                if silo is not None and hub is None:
+                    joined = await check.joined(silo, namespace or silo.access.namespace, hub_secret, held)
+                    show(joined)
+                    if joined[1]:
+                        return
+                elif silo is not None and hub_secret:
                     await credentials.fetch(silo, namespace or silo.access.namespace, hub_secret, held)
                 show(await check.hub(held))
             finally:
