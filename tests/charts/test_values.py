@@ -52,7 +52,6 @@ def test_lint(chart: Path) -> None:
         (charts.SILO, "site.network.egress[0].ports={70000}", "at '/site/network/egress/0/ports/0'"),
         (charts.SILO, "site.slurm.partition=x", "at '/site': additional properties 'slurm' not allowed"),
         (charts.SILO, "site.policy.approval=Auto", "site.policy has approval Auto and no clients: write out"),
-        (charts.SILO, "site.silo=null", "site.silo is missing: give the silo's name"),
         (charts.SILO, "hub.existingSecret=", "how is the hub reached?"),
         (charts.SILO, "hub.kubeconfig=x", "hub.kubeconfig and hub.existingSecret are given: give one"),
     ],
@@ -61,6 +60,11 @@ def test_what_is_wrong_is_refused_with_its_path(chart: Path, wrong: str, path: s
     with pytest.raises(ClusterError) as error:
         charts.rendered(chart, *(SITE if chart == charts.SILO else ()), f"--set={wrong}")
     assert path in str(error.value)
+
+
+def test_a_silo_has_a_name() -> None:
+    with pytest.raises(ClusterError, match=r"site.silo is missing: give the silo's name, as the hub knows it"):
+        charts.rendered(charts.SILO, "--set=hub.existingSecret=hub")
 
 
 def test_a_bundle_is_the_silo_s_own(tmp_path: Path) -> None:
