@@ -23,7 +23,7 @@ OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
 GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
 WITHOUT_JOINING = "--set=join.enabled=false"  # as this operator is started
-SITE = ("--set=site.silo=any", "--set=hub.existingSecret=any")
+SITE = (f"--set=site.silo={SILOS[0]}", "--set=hub.existingSecret=any")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
 
