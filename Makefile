@@ -1,5 +1,5 @@
 # Every target sets up what it needs and may be called again at any time.
-.PHONY: help run test test-fast lint bench monitoring cluster cluster-down clean
+.PHONY: help run test test-fast lint bench monitoring charts cluster cluster-down clean
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -47,6 +47,9 @@ bench: .venv/.dev  ## speed and memory of a round, as docs/performance.md explai
 
 monitoring: .venv/.dev  ## write the Grafana pages and the alerts that the chart ships
 	cd monitoring && ../$(PY) -m umbel_monitoring
+
+charts: .venv/.dev  ## write what of the charts follows from their schemas, crds/ and monitoring/
+	$(PY) hack/chartdoc.py
 
 cluster: .venv/.cluster  ## a real Kubernetes on this machine (root; NAME=b for a second one)
 	cd hack/cluster && $(SUDO) ../../$(PY) -m umbel_cluster up $(or $(NAME),dev)

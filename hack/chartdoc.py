@@ -4,7 +4,7 @@
 - in the schemas, umbel-silo's `site` from the agent's own model of a site file, umbel-hub's `alerts` from monitoring/;
 - umbel-hub's CustomResourceDefinitions from crds/.
 
-    python hack/chartdoc.py          a test compares
+    make charts          a test compares
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _plain(part: Schema, definitions: Schema) -> Schema:
 
 def values(schema: Schema) -> str:
     """Every value with its default, under what it is for."""
-    head = f"# {schema['title']}: every one of them, with its default. Generated from values.schema.json."
+    head = f"# {schema['title']}: every one of them, with its default. Made by `make charts` from values.schema.json."
     return "\n".join([head, *_lines(schema, "")]) + "\n"
 
 
