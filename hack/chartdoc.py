@@ -4,7 +4,7 @@
 - in the schemas, umbel-silo's `site` from the agent's own model of a site file, umbel-hub's `alerts` from monitoring/;
 - umbel-hub's CustomResourceDefinitions from crds/.
 
-    python hack/chartdoc.py          a test compares
+    make charts          a test compares
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from umbel_monitoring.rule import Alert  # noqa: E402
 CHARTS = ROOT / "helm"
 WIDTH = 118
 PLACE = "<!-- values -->"
-UNSAID = ("clients", "namespaces", "jobs")  # written out where nobody is asked, and so never by the chart itself
 
 Schema = dict[str, Any]
 
@@ -57,18 +56,16 @@ def files() -> dict[Path, str]:
 
 
 def site() -> Schema:
-    """The site file's, without what Helm has no use for: other backends, and what is said by saying nothing."""
+    """The site file's, without what is for other backends. Nothing of it has a default in the chart: what its
+    administrator does not write, the agent must not take for written."""
     whole = Site.model_json_schema(by_alias=True)
-    for other in ("process", "slurm"):
-        del whole["properties"][other]
-    del whole["$defs"]["Dataset"]["properties"]["path"]
     made = _plain(whole, whole["$defs"])
-    for name in UNSAID:
-        made["properties"]["policy"]["properties"][name]["default"] = []
-        made["properties"]["policy"]["properties"][name]["description"] += " Empty: all, but not under approval Auto."
-    made["description"] = "The site file: the silo's name, what may run here, its data sets. docs/site.md explains it."
+    for section in ("process", "slurm"):
+        del made["properties"][section]
+    del made["properties"]["datasets"]["additionalProperties"]["properties"]["path"]
     del made["required"]  # the name, which is checked where a better message can be given
-    return made
+    told = "The site file: the silo's name, what may run here, its data sets. docs/site.md explains it."
+    return {**made, "description": told, "default": {}}
 
 
 def alerts() -> Schema:
@@ -106,43 +103,24 @@ def _scalar(value: Any) -> Schema:
     return made | {"type": "string", **({"pattern": "^([0-9]+(ms|[smhdw]))+$"} if duration else {"minLength": 1})}
 
 
-def _plain(part: Schema, definitions: Schema, *, given: bool = False) -> Schema:
-    """References followed, titles gone, a default everywhere; what may be null may be empty instead. ``given``: within
-    what somebody writes, where a value that he does not want is left out."""
+def _plain(part: Schema, definitions: Schema) -> Schema:
+    """References followed, titles gone; what may be null may be left out instead."""
     if "$ref" in part:
         part = {**definitions[part["$ref"].rpartition("/")[2]], **{k: v for k, v in part.items() if k != "$ref"}}
     if "anyOf" in part:
         (choice,) = (one for one in part["anyOf"] if one.get("type") != "null")
-        part = {**choice, **{key: value for key, value in part.items() if key != "anyOf"}}
-        if given:
-            part.pop("default", None)
+        part = _plain({**choice, **{key: value for key, value in part.items() if key != "anyOf"}}, definitions)
+        return {key: value for key, value in part.items() if key != "default" or value is not None}
     made = {key: value for key, value in part.items() if key not in ("title", "$defs")}
-    if "properties" in made:
-        found = made["properties"].items()
-        made["properties"] = {name: _plain(inner, definitions, given=given) for name, inner in found}
+    for key in ("properties", "patternProperties"):
+        if key in made:
+            made[key] = {name: _plain(inner, definitions) for name, inner in made[key].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(made.get(key), dict):
-            made[key] = _plain(made[key], definitions, given=True)
+            made[key] = _plain(made[key], definitions)
     if "patternProperties" in made:
-        found = made["patternProperties"].items()
-        made["patternProperties"] = {key: _plain(inner, definitions, given=True) for key, inner in found}
         made["additionalProperties"] = False
-    return made if given else _with_default(made)
-
-
-def _with_default(part: Schema) -> Schema:
-    kind = part.get("type")
-    if part.get("default", "") is None or (kind == "string" and "default" not in part):
-        part["default"] = {"string": "", "integer": 0, "object": {}, "array": []}[str(kind)]
-        if "minimum" in part:
-            part["minimum"] = 0
-        if "pattern" in part:
-            part["pattern"] = f"^$|{part['pattern']}"
-        if "enum" in part:
-            part["enum"] = ["", *part["enum"]]
-    if kind == "object" and "properties" not in part:
-        part.setdefault("default", {})
-    return part
+    return made
 
 
 # ---- values.yaml and README.md
@@ -150,7 +128,7 @@ def _with_default(part: Schema) -> Schema:
 
 def values(schema: Schema) -> str:
     """Every value with its default, under what it is for."""
-    head = f"# {schema['title']}: every one of them, with its default. Generated from values.schema.json."
+    head = f"# {schema['title']}: every one of them, with its default. Made by `make charts` from values.schema.json."
     return "\n".join([head, *_lines(schema, "")]) + "\n"
 
 
@@ -165,6 +143,30 @@ def _lines(schema: Schema, indent: str) -> Iterator[str]:
             yield from _lines(part, indent + "  ")
         else:
             yield f"{indent}{name}: {_flow(part['default'])}"
+            yield from _possible(part, indent + "  ")
+
+
+def _possible(part: Schema, indent: str) -> Iterator[str]:
+    """What may be written there, as comments: it has no default in the chart."""
+    for name, inner in _written(part):
+        told = inner["description"] + (f" Default: {_flow(inner['default'])}" if "default" in inner else "")
+        yield from textwrap.wrap(
+            f"{name}: {told}", WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   "
+        )
+
+
+def _written(part: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:
+    """(path, schema) of all that may be written into a value, but for what Kubernetes users know."""
+    for name, inner in part.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        below = inner.get("additionalProperties")
+        if inner.get("type") == "object" and isinstance(below, dict) and "properties" in below:
+            yield path, inner
+            yield from _written(below, f"{path}.NAME.")
+        elif inner.get("type") == "object" and "properties" in inner and "default" not in inner:
+            yield from _written(inner, f"{path}.")
+        else:
+            yield path, inner
 
 
 def _holds_values(part: Schema) -> bool:
@@ -180,7 +182,10 @@ def _flow(value: Any) -> str:
 
 def table(schema: Schema) -> str:
     rows = ["| value | what it is for | default |", "|---|---|---|"]
-    rows += [f"| `{path}` | {_cell(part)} | `{_flow(part['default'])}` |" for path, part in leaves(schema)]
+    for path, part in leaves(schema):
+        for name, inner in ((path, part), *_written(part, f"{path}.")):
+            default = f"`{_flow(inner['default'])}`" if "default" in inner else ""
+            rows.append(f"| `{name}` | {_cell(inner)} | {default} |")
     return "\n".join(rows)
 
 

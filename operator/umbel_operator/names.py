@@ -11,6 +11,7 @@ SILO, COMPONENT = f"{PREFIX}/silo", f"{PREFIX}/component"
 DIGEST = f"{PREFIX}/digest"  # annotation: of the object as it was applied
 MODEL, IMAGE, FINISHED = f"{PREFIX}/model", f"{PREFIX}/image", f"{PREFIX}/finished"  # annotations of a model volume
 AGENT_REPORT = f"{PREFIX}/agent"  # annotation of an agent's Lease
+INVITED_UNTIL = f"{PREFIX}/invited-until"  # annotation of a Silo: when its invitation ends
 FINALIZER = f"{PREFIX}/federatedjob"
 OPERATOR = f"{PREFIX}/operator"  # spec.managedBy of a job that is ours, said or not
 

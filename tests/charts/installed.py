@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster.federation import unasked
 from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
 
@@ -40,31 +39,35 @@ class Installed:
         self.helm("upgrade", "--install", HUB, charts.HUB, "-n", SYSTEM, "--create-namespace", "--wait", *args)
 
     def install_silo(self, silo: str, *args: str) -> None:
-        """With what the hub's administrator was printed, in a namespace of its own."""
-        added = [
-            UMBEL,
-            "silo",
-            "add",
-            silo,
-            "--kubeconfig",
-            self.node.kubeconfig,
-            "--hub",
-            "https://kubernetes.default.svc",
-        ]
-        printed = subprocess.run(added, capture_output=True, text=True, check=True).stdout
-        (self.folder / f"{silo}.kubeconfig").write_text(printed)
+        """With what the hub's administrator was printed, in a namespace of its own. The last is added, not invited."""
+        invited = silo != SILOS[-1]
+        file = self.folder / f"{silo}.hub"
+        if f"Silo/{silo}" not in self.names("silo"):
+            how = ["invite", silo] if invited else ["add", silo, "--hub", "https://kubernetes.default.svc"]
+            printed = self._umbel("silo", *how, "--kubeconfig", self.node.kubeconfig)
+            file.write_text(printed)
+        policy = {"approval": "Auto", "images": ["registry.local/*"], "requireDigest": False}
         site = {
             "silo": silo,
-            "policy": unasked("registry.local/*"),
+            "policy": {**policy, "clients": ["*"], "namespaces": ["*"], "jobs": ["*"]},
             "datasets": {f"digits-{silo.rpartition('-')[2]}-of-10": {}},
         }
         (self.folder / f"{silo}.yaml").write_text(yaml.safe_dump({"site": site}))
-        given = [f"--values={self.folder / silo}.yaml", f"--set-file=hub.kubeconfig={self.folder / silo}.kubeconfig"]
-        self.helm(
-            *("upgrade", "--install", "umbel-silo", charts.SILO, "-n", silo, "--create-namespace", "--wait"),
-            *given,
-            *args,
-        )
+        access = "join.bundle" if invited else "hub.kubeconfig"
+        given = [f"--values={self.folder / silo}.yaml", f"--set-file={access}={file}"]
+        where = ["-n", silo, "--create-namespace", "--wait"]
+        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args)
+
+    def _umbel(self, *args: str | Path) -> str:
+        """What it prints; an invitation has to wait until the hub has said where silos join."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = subprocess.run([UMBEL, *args], capture_output=True, text=True)
+            if done.returncode == 0:
+                return done.stdout
+            if time.monotonic() > end:
+                raise AssertionError(done.stderr)
+            time.sleep(LOOK_SECONDS)
 
     # ---- what users see
 

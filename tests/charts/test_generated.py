@@ -18,7 +18,7 @@ FILES = chartdoc.files()
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file(path: chartdoc.Path) -> None:
-    assert path.read_text("utf-8") == FILES[path], "run: python hack/chartdoc.py"
+    assert path.read_text("utf-8") == FILES[path], "run: make charts"
 
 
 def test_no_crd_of_a_former_version_is_left() -> None:

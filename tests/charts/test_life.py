@@ -55,12 +55,13 @@ def test_a_job_runs_to_complete_and_the_charts_test_themselves(installed: Instal
     assert "a job that is wrong: good" in said
     assert "Complete: 3 rounds" in said
     said = installed.helm("test", "umbel-silo", "-n", SILOS[0], "--logs")
+    assert "joining: good" in said
     assert "the hub: good" in said
     assert "the policy: good" in said
 
 
 def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
-    more = ["--set=site.policy.images=null", "--set=site.datasets.scans.volumeClaim=not-there"]
+    more = ["--set-json=site.policy.images=[]", "--set=site.datasets.scans.volumeClaim=not-there"]
     installed.install_silo(SILOS[2], *more)
     with pytest.raises(ClusterError):
         installed.helm("test", "umbel-silo", "-n", SILOS[2])
@@ -72,9 +73,7 @@ def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
 
 def test_a_job_goes_on_through_an_upgrade_and_a_rollback(running: Installed) -> None:
     node = running.node
-    node.ctr(
-        "-n", "k8s.io", "images", "tag", "--force", *(f"registry.local/umbel-control:{t}" for t in ("0.1.0", "next"))
-    )
+    node.ctr("images", "tag", "--force", "registry.local/umbel-control:0.1.0", "registry.local/umbel-control:next")
     server, operator = _uid(running, "default", "umbel.dev/job=long"), _uid(running, SYSTEM, OPERATOR)
     before = running.round("long")
     running.install_hub("--set=image.tag=next", "--set=podAnnotations.some=changed")
@@ -105,7 +104,7 @@ def test_uninstalled_with_jobs_kept(running: Installed) -> None:
     assert not running.job("long")["metadata"].get("finalizers")
     (server,) = running.items("sts", "-l", "umbel.dev/job=long")
     assert server["spec"]["replicas"] == 0
-    with pytest.raises(ClusterError, match=r"belong to release umbel in namespace umbel-system. Hand them over"):
+    with pytest.raises(ClusterError, match=r"belong to release umbel in namespace umbel-system\. Hand them over"):
         running.helm("install", "other", charts.HUB, "-n", "elsewhere", "--create-namespace")
     reached = running.round("long")
     running.install_hub()
@@ -132,7 +131,7 @@ def test_uninstalled_with_everything(running: Installed) -> None:
         for item in left:
             if item["kind"] == "PersistentVolumeClaim":
                 assert item["metadata"]["labels"]["umbel.dev/retained"] == "true"
-    with pytest.raises(ClusterError, match=r"the cluster has no CustomResourceDefinition federatedjobs.umbel.dev"):
+    with pytest.raises(ClusterError, match=r"the cluster has no CustomResourceDefinition federatedjobs\.umbel\.dev"):
         running.helm("install", HUB, charts.HUB, "-n", SYSTEM, "--set=crds.enabled=false")
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import chartdoc
 import pytest
+import yaml
 from umbel_cluster import charts
 from umbel_cluster.tools import ClusterError
+
+from umbel_operator.agent.site import parse
 
 pytestmark = pytest.mark.process  # helm
 
 SITE = ["--set=site.silo=hospital-a", "--set=hub.existingSecret=hub"]
 EVERYTHING = {
     charts.HUB: [
+        "--set=join.service.type=NodePort",
         *("--set=podDisruptionBudget.enabled=true", "--set=serviceMonitor.enabled=true"),
         *("--set=prometheusRule.enabled=true", "--set=dashboards.enabled=true"),
     ],
@@ -45,15 +50,33 @@ def test_lint(chart: Path) -> None:
         (charts.SILO, "site.state.size=much", "at '/site/state/size'"),
         (charts.SILO, "site.pods.ceilings.cpu=many", "at '/site/pods/ceilings/cpu'"),
         (charts.SILO, "site.network.egress[0].ports={70000}", "at '/site/network/egress/0/ports/0'"),
-        (charts.SILO, "site.silo=", "site.silo is empty: give the silo's name"),
+        (charts.SILO, "site.slurm.partition=x", "at '/site': additional properties 'slurm' not allowed"),
+        (charts.SILO, "site.policy.approval=Auto", "site.policy has approval Auto and no clients: write out"),
         (charts.SILO, "hub.existingSecret=", "how is the hub reached?"),
-        (charts.SILO, "hub.kubeconfig=x", "hub.kubeconfig and hub.existingSecret are both given"),
+        (charts.SILO, "hub.kubeconfig=x", "hub.kubeconfig and hub.existingSecret are given: give one"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_path(chart: Path, wrong: str, path: str) -> None:
     with pytest.raises(ClusterError) as error:
         charts.rendered(chart, *(SITE if chart == charts.SILO else ()), f"--set={wrong}")
     assert path in str(error.value)
+
+
+def test_a_silo_has_a_name() -> None:
+    with pytest.raises(ClusterError, match=r"site.silo is missing: give the silo's name, as the hub knows it"):
+        charts.rendered(charts.SILO, "--set=hub.existingSecret=hub")
+
+
+def test_a_bundle_is_the_silo_s_own(tmp_path: Path) -> None:
+    given = f"--set-file=join.bundle={tmp_path / 'bundle'}"
+    (tmp_path / "bundle").write_text(BUNDLE)
+    (found,) = (obj for obj in charts.rendered(charts.SILO, given) if obj["kind"] == "ConfigMap")
+    assert yaml.safe_load(found["data"]["site.yaml"]) == {"silo": "hospital-a"}, "the name is the bundle's"
+    with pytest.raises(ClusterError, match=r"join.bundle invites silo hospital-a, and site.silo is hospital-b"):
+        charts.rendered(charts.SILO, given, "--set=site.silo=hospital-b")
+    (tmp_path / "bundle").write_text("kind: Config\nclusters: []\n")
+    with pytest.raises(ClusterError, match=r"join.bundle is no JoinBundle: give the file that `umbel silo invite`"):
+        charts.rendered(charts.SILO, given)
 
 
 def test_something_else_than_a_kubeconfig(tmp_path: Path) -> None:
@@ -74,16 +97,9 @@ def _another(part: dict[str, Any]) -> Any:
     if kind == "array":
         return [_element(part["items"])]
     if kind == "object":
-        return (
-            {"umbel.dev/some": "1"} if "patternProperties" in part or part.get("additionalProperties") else {"some": {}}
-        )
-    return (
-        "9Gi"
-        if "([KMGTPE]i" in part.get("pattern", "")
-        else "sha256:" + "0" * 64
-        if "sha256" in part.get("pattern", "")
-        else "9m"
-    )
+        return {"umbel.dev/some": "1"} if part.get("additionalProperties") else {"some": {}}
+    taken = ("9m", "https://some:1", "sha256:" + "0" * 64)
+    return next(text for text in taken if re.fullmatch(part.get("pattern", ".*").strip("^$"), text))
 
 
 def _element(part: dict[str, Any]) -> Any:
@@ -96,16 +112,15 @@ def _element(part: dict[str, Any]) -> Any:
     return "10.9.0.0/16" if "/" in part.get("pattern", "") else "some"
 
 
+BUNDLE = "kind: JoinBundle\nsilo: hospital-a\n"
 SPECIAL: dict[str, Any] = {
     "hub.kubeconfig": "clusters: []",
-    "site.silo": "hospital-b",
+    "join.bundle": BUNDLE,
+    "join.service.type": "LoadBalancer",
+    "site": {"policy": {"images": ["some/*"]}},
     "resources": {"limits": {"cpu": 7}},
-    "site.datasets": {"ct": {"volumeClaim": "scans"}},
-    "site.pods.defaults": {"limits": {"cpu": "7"}},
     "affinity": {"nodeAffinity": {}},
     "tolerations": [{"key": "some"}],
-    "site.pods.tolerations": [{"key": "some"}],
-    "site.pods.env": {"SOME": "1"},
 }
 NOT_READ = {"global"}
 
@@ -130,17 +145,39 @@ def test_every_value_has_an_effect(chart: Path, tmp_path: Path) -> None:
         for name in reversed(path.split(".")):
             whole = {name: whole}
         fast = not path.startswith("crds.")
-        without = "hub.existingSecret" if path == "hub.kubeconfig" else path
+        without = "hub.existingSecret" if path in ("hub.kubeconfig", "join.bundle", "join.existingSecret") else path
         if made({**(quick if fast else {}), **whole}, without) == usual[fast]:
             dead.add(path)
     assert dead == NOT_READ
 
 
-def test_the_site_file_is_what_the_agent_reads() -> None:
-    import yaml
-
-    from umbel_operator.agent.site import Site, parse
-
+def test_the_site_file_is_what_was_written_and_nothing_else() -> None:
+    """A policy that lets jobs run unasked has to be written out; a default of the chart would look like that."""
     (found,) = (obj for obj in charts.rendered(charts.SILO, *SITE) if obj["kind"] == "ConfigMap")
-    site = parse(yaml.safe_load(found["data"]["site.yaml"]))
-    assert site == Site(silo="hospital-a"), "the chart's defaults are the agent's own"
+    assert yaml.safe_load(found["data"]["site.yaml"]) == {"silo": "hospital-a"}
+
+
+WHOLE = {
+    "silo": "hospital-a",
+    "policy": {
+        "approval": "Auto",
+        "images": ["a/*"],
+        "requireDigest": False,
+        "clients": ["*"],
+        "namespaces": ["*"],
+        "jobs": [],
+    },
+    "datasets": {"ct": {"volumeClaim": "scans", "subPath": "2026"}, "empty": {}},
+    "pods": {"env": {"A": "1"}, "tolerations": [{"key": "gpu", "tolerationSeconds": 30}], "ceilings": {"cpu": "4"}},
+    "state": {"size": "2Gi", "storageClassName": "fast"},
+    "network": {"egress": [{"cidr": "10.1.0.0/16", "ports": [443]}]},
+}
+
+
+def test_what_the_schema_takes_the_agent_takes(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(json.dumps({"site": WHOLE}))
+    made = charts.rendered(charts.SILO, f"--values={tmp_path / 'values.yaml'}", "--set=hub.existingSecret=x")
+    (found,) = (obj for obj in made if obj["kind"] == "ConfigMap")
+    written = yaml.safe_load(found["data"]["site.yaml"])
+    assert written == WHOLE
+    parse(written)

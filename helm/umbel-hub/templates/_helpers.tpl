@@ -104,3 +104,7 @@ annotations:
   helm.sh/hook-weight: {{ .weight | quote }}
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{- define "umbel-hub.joinUrl" -}}
+{{- .Values.join.url | default (printf "https://umbel-join.%s.svc:%v" .Release.Namespace .Values.join.service.port) }}
+{{- end }}

@@ -25,32 +25,34 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* The Secret with the kubeconfig that the silo was given, and the one where the agent keeps the renewed one. */}}
+{{/* The Secret with what the silo was given, bundle or kubeconfig, and the one where the agent keeps its access. */}}
 {{- define "umbel-silo.hubSecret" -}}
-{{- .Values.hub.existingSecret | default (printf "%s-hub" (include "umbel-silo.name" .)) }}
+{{- .Values.join.existingSecret | default .Values.hub.existingSecret | default (printf "%s-hub" (include "umbel-silo.name" .)) }}
 {{- end }}
 
 {{- define "umbel-silo.renewedSecret" -}}
 {{ include "umbel-silo.name" . }}-hub-renewed
 {{- end }}
 
-{{/* As the agent reads it: what is empty there is left out. */}}
+{{/* What the silo's administrator wrote, and nothing else: the rest is the agent's own defaults. */}}
 {{- define "umbel-silo.site" -}}
-{{- $site := deepCopy .Values.site }}
-{{- if not $site.state.storageClassName }}{{ $_ := unset $site.state "storageClassName" }}{{ end }}
-{{- if not $site.pods.runtimeClassName }}{{ $_ := unset $site.pods "runtimeClassName" }}{{ end }}
-{{- if not $site.policy.maxSeconds }}{{ $_ := unset $site.policy "maxSeconds" }}{{ end }}
-{{- range list "clients" "namespaces" "jobs" }}
-{{- if not (get $site.policy .) }}{{ $_ := unset $site.policy . }}{{ end }}
+{{- toYaml (merge (dict "silo" (include "umbel-silo.silo" .)) .Values.site) }}
 {{- end }}
-{{- toYaml $site }}
+
+{{/* The silo's name, which the bundle says too. */}}
+{{- define "umbel-silo.silo" -}}
+{{- .Values.site.silo | default ((.Values.join.bundle | fromYaml).silo) }}
+{{- end }}
+
+{{- define "umbel-silo.joins" -}}
+{{- if or .Values.join.bundle .Values.join.existingSecret }}true{{ end }}
 {{- end }}
 
 {{/* Whatever the agent has read at its start, so that a change starts it again. */}}
 {{- define "umbel-silo.checksums" -}}
 umbel.dev/site: {{ include "umbel-silo.site" . | sha256sum }}
-{{- if .Values.hub.kubeconfig }}
-umbel.dev/hub: {{ .Values.hub.kubeconfig | sha256sum }}
+{{- with .Values.hub.kubeconfig | default .Values.join.bundle }}
+umbel.dev/hub: {{ . | sha256sum }}
 {{- end }}
 {{- end }}
 
@@ -125,5 +127,6 @@ labels:
   {{- include "umbel-silo.labels" .context | nindent 2 }}
 annotations:
   helm.sh/hook: {{ .hook }}
+  helm.sh/hook-weight: {{ .weight | quote }}
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
 from umbel_operator.agent import credentials, heartbeat
 from umbel_operator.agent.backends.base import Trouble
+from umbel_operator.agent.join import JoinError, Removed
 from umbel_operator.agent.metrics import STATES
 from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.worker import MANAGER, Context, Worker
@@ -19,11 +21,6 @@ from umbel_operator.agent.worker import MANAGER, Context, Worker
 SWEEP_SECONDS = 300.0
 TOKEN_LOOK_SECONDS = 60.0
 STUCK_SECONDS = 600.0
-
-ADD_AGAIN = (
-    "the hub does not accept this silo's token any more: "
-    "have the hub's administrator add it again with `umbel silo add`"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +32,8 @@ class Identity:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenStore:
-    """Where a renewed token goes. ``silo`` and ``secret``: to a Secret of ``namespace`` too."""
-
-    credentials: credentials.HubCredentials
-    silo: kube.Kube | None = None
-    namespace: str = ""
-    secret: str = ""
-
-
 class Agent:
-    def __init__(self, context: Context, identity: Identity, tokens: TokenStore) -> None:
+    def __init__(self, context: Context, identity: Identity, tokens: credentials.Tokens) -> None:
         self._context = context
         self._identity = identity
         self._tokens = tokens
@@ -54,9 +41,12 @@ class Agent:
         self._present: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._hub_fault = ""
+        self._ask = asyncio.Event()  # for another token, at once
+        self._removed = asyncio.Event()
 
     async def run(self) -> None:
-        """Until it is cancelled. The clients go on without it."""
+        """Until it is cancelled, when the clients go on without it; or until the silo was removed from the hub, and
+        nothing of its clients is left."""
         logs.info("the agent starts", silo=self._context.site.silo, version=self._identity.version)
         pieces = (
             *(self._watch_hub, self._watch_silo, self._sweep_regularly, self._beat, self._renew),
@@ -64,13 +54,30 @@ class Agent:
         )
         self._tasks = [asyncio.create_task(_for_ever(piece)) for piece in pieces]
         try:
-            await asyncio.gather(*self._tasks)
+            await self._removed.wait()
+            await self._leave()
         finally:
             running = [*self._tasks, *(task for _, task in self._workers.values())]
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            logs.info("the agent has stopped; its clients go on", silo=self._context.site.silo)
+            rest = "the silo is no member any more" if self._removed.is_set() else "its clients go on"
+            logs.info(f"the agent has stopped; {rest}", silo=self._context.site.silo)
+
+    async def _leave(self) -> None:
+        """The hub is not spoken to any more; the clients go."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pauses = Pauses(first=0.1, longest=10.0)
+        while True:
+            with contextlib.suppress(Trouble):
+                if not (known := set(await self._context.backend.known())):
+                    break
+                for name in known | self._workers.keys():
+                    self._update(name, None)
+            await asyncio.sleep(pauses.next())
+        await self._tokens.leave()
 
     def healthy(self) -> bool:
         """Whether starting it again would help: never because the hub or the silo's API cannot be reached."""
@@ -183,24 +190,32 @@ class Agent:
 
     def _not_heard(self, error: kube.ApiError | AccessError) -> None:
         """Said once for each kind of fault, not at every try."""
+        if isinstance(error, kube.ApiError) and error.status in (401, 403) and self._tokens.asks_when_refused:
+            self._ask.set()
         fault = f"{error.status} {error.reason}" if isinstance(error, kube.ApiError) else "no access"
         if fault == self._hub_fault:
             return
         self._hub_fault = fault
         refused = isinstance(error, kube.ApiError) and error.status == 401
-        logs.error(ADD_AGAIN if refused else "the hub is not reached", error=str(error))
+        logs.error(self._tokens.refused if refused else "the hub is not reached", error=str(error))
 
     async def _renew(self) -> None:
         pauses = Pauses(first=5.0, longest=300.0)
         while True:
             try:
                 wait = await self._renew_once()
-            except (kube.ApiError, AccessError) as error:
+            except Removed as error:
+                logs.warning("the hub has removed this silo; its clients are removed", error=str(error))
+                self._removed.set()
+                return
+            except (kube.ApiError, AccessError, JoinError) as error:
                 logs.warning("the token for the hub was not renewed", error=str(error))
                 await asyncio.sleep(pauses.next())
                 continue
             pauses.reset()
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._ask.wait()
 
     async def _renew_once(self) -> float:
         """Renews the token if it is time; seconds until the next look. The file may be replaced at any time."""
@@ -209,12 +224,10 @@ class Agent:
         if lived is None or due is None:
             return TOKEN_LOOK_SECONDS
         self._context.metrics.token.set(lived[1])
-        if (left := due - time.time()) > 0:
+        if (left := due - time.time()) > 0 and not self._ask.is_set():
             return min(left, TOKEN_LOOK_SECONDS)
-        store = self._tokens
-        text = store.credentials.renewed(await credentials.request_token(self._context.hub, self._identity.namespace))
-        if store.silo is not None and store.secret:
-            await credentials.keep(store.silo, store.namespace, store.secret, text)
+        await self._tokens.renew(self._context.hub, self._identity.namespace)
+        self._ask.clear()
         return TOKEN_LOOK_SECONDS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import getpass
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -80,9 +81,16 @@ def deny(names: tuple[str, ...], note: str, **where: Any) -> None:
     _answer(names, "Denied", note, where)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a pod users have no names
+        return str(os.getuid())
+
+
 def _answer(names: tuple[str, ...], verdict: Verdict, note: str, where: dict[str, Any]) -> None:
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    by = getpass.getuser()
+    by = _user()
 
     async def work(store: Store) -> dict[str, Request]:
         for _ in range(TRIES):

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from umbel_operator import kube
 from umbel_operator.access import AccessError
 from umbel_operator.agent.credentials import HubCredentials
+from umbel_operator.agent.join import JoinError
+from umbel_operator.agent.join_store import SecretStore
 from umbel_operator.agent.site import Site
 
 Look = tuple[str, str]  # what was looked at, and what is wrong with it, or nothing
@@ -15,6 +17,18 @@ Look = tuple[str, str]  # what was looked at, and what is wrong with it, or noth
 def policy(site: Site) -> Look:
     """A silo that allows nothing is as safe as it is useless: its administrator is told."""
     return "the policy", "" if site.policy.images else "allows no image: name patterns in policy.images"
+
+
+async def joined(silo: kube.Kube, namespace: str, secret: str, credentials: HubCredentials) -> Look:
+    """Whether the silo has; what it has of the hub is then in the credentials."""
+    try:
+        kept = await SecretStore(silo, namespace, secret).load()
+    except (kube.ApiError, AccessError, JoinError) as error:
+        return "joining", str(error)
+    if kept is None or not kept.joined:
+        return "joining", "this silo has not joined the hub, or was removed; the agent's log says why"
+    credentials.adopt(kept.kubeconfig)
+    return "joining", ""
 
 
 async def hub(credentials: HubCredentials) -> Look:

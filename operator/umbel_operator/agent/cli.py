@@ -15,16 +15,15 @@ import click
 from aiohttp import web
 
 from umbel.cli.errors import CliError
-from umbel_operator import access, health, kube, logs
-from umbel_operator.agent import approvals_cli, credentials, site, upkeep
-from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator import access, health, logs
+from umbel_operator.agent import approvals_cli, join_cli, site, upkeep
+from umbel_operator.agent.agent import Agent, Identity
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends import choice
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
 
-START_SECONDS = 10.0
 BACKENDS = get_args(site.BackendName)
 
 
@@ -34,8 +33,8 @@ def agent() -> None:
 
 
 for command in (
-    *(upkeep.check_command, upkeep.uninstall_command),
     *(approvals_cli.pending, approvals_cli.approve, approvals_cli.deny),
+    *(join_cli.join_command, upkeep.check_command, upkeep.uninstall_command),
 ):
     agent.add_command(command)
 
@@ -43,10 +42,10 @@ for command in (
 @agent.command("run")
 @click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
 @click.option(
-    "--hub",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Kubeconfig for the hub, as `umbel silo add` prints it.",
+    "--hub", type=click.Path(path_type=Path), help="Kubeconfig for the hub, as `umbel silo add` prints it; or else:"
+)
+@click.option(
+    "--join", type=click.Path(path_type=Path), help="Bundle of `umbel silo invite`: join by it, unless joined."
 )
 @click.option(
     "--backend", type=click.Choice(BACKENDS), default="kubernetes", show_default=True, help="What runs the clients."
@@ -54,13 +53,13 @@ for command in (
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Of clients that are no pods. Default: ~/.local/state/umbel/SILO.",
+    help="Of clients that are no pods, and of a silo that joined. Default: ~/.local/state/umbel/SILO.",
 )
 @click.option(
     "--hub-secret",
     default="",
     metavar="NAME",
-    help="Secret that keeps the renewed kubeconfig, where --hub is read-only.",
+    help="Secret that keeps the access to the hub, where no file can.",
 )
 @click.option(
     "--kubeconfig", type=click.Path(path_type=Path), help="For the silo's own cluster. Default: the pod's account."
@@ -76,7 +75,8 @@ for command in (
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
 def run(
     site_file: Path,
-    hub: Path,
+    hub: Path | None,
+    join: Path | None,
     backend: site.BackendName,
     state_dir: Path | None,
     hub_secret: str,
@@ -92,30 +92,29 @@ def run(
     found = site.load(site_file, backend)
     given = {"--hub-secret": hub_secret, "--kubeconfig": kubeconfig, "--namespace": namespace, "--state-dir": state_dir}
     choice.check_options(backend, given)
+    if hub is not None and join is not None:
+        raise CliError("--hub and --join: a silo was added or invited; name one of them")
     address = _address(http)
     logs.set_up()
     audit = _audit(audit_log)
     place = choice.opened(backend, found, kubeconfig=kubeconfig, namespace=namespace, state_dir=state_dir)
     try:
-        return asyncio.run(_run(found, hub, hub_secret, place, audit, address))
+        return asyncio.run(_run(found, (hub, join, hub_secret, state_dir), place, audit, address))
     except access.AccessError as error:
         raise CliError(str(error)) from error
 
 
 async def _run(
     found: site.Site,
-    hub: Path,
-    hub_secret: str,
+    where: tuple[Path | None, Path | None, str, Path | None],
     opening: contextlib.AbstractAsyncContextManager[choice.Place],
     audit: Audit,
     address: tuple[str, int] | None,
 ) -> int:
     async with contextlib.AsyncExitStack() as stack:
         place = await stack.enter_async_context(opening)
-        held = credentials.HubCredentials(hub)
+        held, tokens = await join_cli.access(*where, place, found.silo)
         stack.callback(held.close)
-        if place.silo is not None and hub_secret:
-            await _fetch(place.silo, place.namespace, hub_secret, held)
         api = held.client()
         stack.push_async_callback(api.close)
         identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
@@ -124,7 +123,7 @@ async def _run(
         whole = Agent(
             Context(api, place.backend, found, desk, metrics),
             identity,
-            TokenStore(held, place.silo, place.namespace, hub_secret),
+            tokens,
         )
         if address is not None:
             stack.push_async_callback((await _listen(whole, metrics, address)).cleanup)
@@ -138,17 +137,6 @@ async def _until_stopped(whole: Agent) -> None:
         asyncio.get_running_loop().add_signal_handler(number, working.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await working
-
-
-async def _fetch(silo: kube.Kube, namespace: str, secret: str, held: credentials.HubCredentials) -> None:
-    """A Secret that cannot be read now is waited for a little: the file of --hub may be long out of date."""
-    for _ in range(int(START_SECONDS)):
-        try:
-            await credentials.fetch(silo, namespace, secret, held)
-            return
-        except kube.ApiError as error:
-            logs.warning("the Secret with the kubeconfig was not read", name=secret, error=str(error))
-        await asyncio.sleep(1)
 
 
 async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> web.AppRunner:

@@ -7,31 +7,33 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from umbel.wire.pki import write_private
-from umbel_operator import kube, logs
+from umbel_operator import kube, logs, silo_access
 from umbel_operator.access import Access, AccessError, kubeconfig
 
-ACCOUNT = "umbel-agent"
-TOKEN_SECONDS = 86_400
+ADD_AGAIN = (
+    "the hub does not accept this silo's token any more: "
+    "have the hub's administrator add it again with `umbel silo add`"
+)
 RENEW_AFTER = 0.5  # of a token's life: a silo may be away for the other half
 SECRET_KEY = "kubeconfig"
 
 
 class HubCredentials:
-    """``path``: the kubeconfig that the silo was given. Renewed tokens go there, or where it cannot be written, to a
-    copy (and the copy to a Secret, if one is named). Of file and copy the one whose token ends later counts, so that
-    a silo that is added again goes on with the new file."""
+    """``path``: the kubeconfig that the silo was given; None: only what is adopted counts. Renewed tokens go there, or
+    where it cannot be written, to a copy (and the copy to a Secret, if one is named). Of file and copy the one whose
+    token ends later counts, so that a silo that is added again goes on with the new file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="umbel-hub-")
         self._copy = Path(self._folder.name) / "kubeconfig"
+        self.path = path or Path(self._folder.name) / "given"
 
     def close(self) -> None:
         self._folder.cleanup()
@@ -91,17 +93,43 @@ async def keep(silo: kube.Kube, namespace: str, secret: str, text: str) -> None:
     )
 
 
-async def request_token(hub: kube.Kube, namespace: str) -> str:
-    """A new token for the account that the present one speaks for. Raises ApiError."""
-    path = f"{kube.SERVICE_ACCOUNT.path(namespace, ACCOUNT)}/token"
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": TOKEN_SECONDS},
-    }
-    answer = await hub.request("POST", path, body=body)
-    logs.info("the hub gave a new token")
-    return str(answer["status"]["token"])
+class Tokens(Protocol):
+    """Where an agent has its next token from. ``refused``: what is said when the hub does not accept the present one;
+    ``asks_when_refused``: whether to renew then, due or not."""
+
+    @property
+    def refused(self) -> str: ...
+
+    @property
+    def asks_when_refused(self) -> bool: ...
+
+    async def renew(self, hub: kube.Kube, namespace: str) -> None: ...
+
+    async def leave(self) -> None:
+        """The silo was removed from the hub, and its clients are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStore:
+    """Of a silo that was added by hand: its token renews itself. ``silo`` and ``secret``: where it goes too."""
+
+    credentials: HubCredentials
+    silo: kube.Kube | None = None
+    namespace: str = ""
+    secret: str = ""
+    refused: str = ADD_AGAIN
+    asks_when_refused: bool = False
+
+    async def renew(self, hub: kube.Kube, namespace: str) -> None:
+        """Raises ApiError, AccessError."""
+        text = self.credentials.renewed(await silo_access.request_token(hub, namespace))
+        logs.info("the hub gave a new token")
+        if self.silo is not None and self.secret:
+            await keep(self.silo, self.namespace, self.secret, text)
+
+    async def leave(self) -> None:
+        return None
 
 
 def life(token: str | None) -> tuple[float, float] | None:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 from umbel_operator import kube
+from umbel_operator.agent import reconcile
+from umbel_operator.agent.approvals.store import approvals
 from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.federatedclient import CLIENT, SILO
-from umbel_operator.agent.reconcile import farewell
 from umbel_operator.agent.site import Site
 
 LOOK_SECONDS = 1.0
@@ -24,12 +25,20 @@ async def stop_agent(silo: kube.Kube, namespace: str, deployment: str, pods: str
         await asyncio.sleep(LOOK_SECONDS)
 
 
+async def forget(silo: kube.Kube, namespace: str, site: Site, hub_secret: str) -> None:
+    """What was asked of the administrator and answered, and the renewed access to the hub."""
+    for found in await silo.list(kube.CONFIG_MAP, namespace, selector=approvals(site.silo)):
+        await silo.delete(kube.CONFIG_MAP, found["metadata"]["name"], namespace)
+    if hub_secret:
+        await silo.delete(kube.SECRET, hub_secret, namespace)
+
+
 async def remove_clients(silo: kube.Kube, namespace: str, site: Site, end: float, say: Callable[[str], None]) -> None:
     """Until nothing is left of them but state that the site file retains, or time is up."""
     backend = KubernetesBackend(silo, namespace, site.silo)
     names = await backend.known()
     for name in names:
-        await backend.execute(farewell(await backend.observe(name, None, site)))
+        await backend.execute(reconcile.farewell(await backend.observe(name, None, site)))
     say(f"{len(names)} clients removed")
     while pods := await silo.list(kube.POD, namespace, selector=f"{SILO}={site.silo},{CLIENT}"):
         if time.monotonic() > end:

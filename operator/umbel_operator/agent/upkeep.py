@@ -17,6 +17,7 @@ from umbel_operator.agent import check, credentials, uninstall
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.site import BackendName, load
 
+BACKENDS = get_args(BackendName)
 SITE = click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
 KUBECONFIG = click.option(
     "--kubeconfig", type=click.Path(path_type=Path), help="For the silo's own cluster. Default: the pod's account."
@@ -26,11 +27,11 @@ NAMESPACE = click.option("--namespace", default="", help="The agent's. Default: 
 
 @click.command("check")
 @SITE
-@click.option(
-    "--backend", type=click.Choice(get_args(BackendName)), help="What the site file is for; else only its form counts."
-)
+@click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
 @click.option("--hub", type=click.Path(path_type=Path), help="Kubeconfig for the hub: see whether it is reached.")
-@click.option("--hub-secret", default="", metavar="NAME", help="Secret that keeps the renewed kubeconfig.")
+@click.option(
+    "--hub-secret", default="", metavar="NAME", help="Secret with the agent's access; without --hub, as it joined."
+)
 @click.option("--volumes", is_flag=True, help="See whether the data sets' volumes are there.")
 @KUBECONFIG
 @NAMESPACE
@@ -47,7 +48,7 @@ def check_command(
     site = load(site_file, backend)
     counts = f"{len(site.datasets)} data sets, {len(site.policy.images)} patterns of images"
     click.echo(f"{site_file}: silo {site.silo}, {counts}")
-    if hub is None and not volumes:
+    if hub is None and not hub_secret and not volumes:
         return 0
     faults = 0
 
@@ -58,10 +59,15 @@ def check_command(
 
     async def work(silo: kube.Kube | None) -> None:
         show(check.policy(site))
-        if hub is not None:
+        if hub is not None or hub_secret:
             held = credentials.HubCredentials(hub)
             try:
-                if silo is not None and hub_secret:
+                if silo is not None and hub is None:
+                    joined = await check.joined(silo, namespace or silo.access.namespace, hub_secret, held)
+                    show(joined)
+                    if joined[1]:
+                        return
+                elif silo is not None and hub_secret:
                     await credentials.fetch(silo, namespace or silo.access.namespace, hub_secret, held)
                 show(await check.hub(held))
             finally:
@@ -103,8 +109,7 @@ def uninstall_command(
         await uninstall.stop_agent(silo, here, deployment, pods, end)
         click.echo("the agent has stopped")
         await uninstall.remove_clients(silo, here, site, end, click.echo)
-        if hub_secret:
-            await silo.delete(kube.SECRET, hub_secret, here)
+        await uninstall.forget(silo, here, site, hub_secret)
 
     _spoken(kubeconfig, work, needed=True)
 

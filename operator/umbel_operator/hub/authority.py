@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import tempfile
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
+import time
+from base64 import b64decode
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from umbel.wire import pki
-from umbel_operator import names
+from umbel_operator import logs
+from umbel_operator.access import AccessError
+from umbel_operator.hub import rotation
 from umbel_operator.hub.observed import Object, Tls
+from umbel_operator.hub.rotation import CA_SECRET
 from umbel_operator.hub.settings import Settings
 from umbel_operator.kube import SECRET, ApiError, Kube
 
-CA_SECRET = "umbel-ca"
+KEEP_SECONDS = 5.0
 
 
 async def load_or_create(kube: Kube, settings: Settings) -> Authority:
@@ -25,25 +31,42 @@ async def load_or_create(kube: Kube, settings: Settings) -> Authority:
     while True:
         live = await kube.get(SECRET, CA_SECRET, settings.namespace)
         if live is not None:
-            bundle, key = (b64decode(live["data"][name]) for name in ("ca.crt", "ca.key"))
-            return Authority(pki.Authority.from_pem(bundle, key), settings)
-        made = pki.Authority.generate()
-        data = {"ca.crt": made.bundle, "ca.key": made.key_pem}
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": CA_SECRET,
-                "namespace": settings.namespace,
-                "labels": {names.MANAGED_BY: "umbel"},
-            },
-            "data": {name: b64encode(pem).decode() for name, pem in data.items()},
-        }
+            return Authority(rotation.read(live).authority(), settings)
+        secret = rotation.written(rotation.new(), settings.namespace)
+        secret["metadata"].pop("annotations")
+        secret["data"] = {name: pem for name, pem in secret["data"].items() if pem}
         try:
             await kube.create(secret)
         except ApiError as error:
             if error.status != 409:
                 raise
+
+
+async def keep(kube: Kube, settings: Settings, authority: Authority, replaced: Callable[[], None]) -> None:
+    """For ever: what the Secret holds is what signs, and a rotation goes on when it is due. ``replaced``: called
+    after every change."""
+    while True:
+        try:
+            if await _kept(kube, settings, authority):
+                replaced()
+        except (ApiError, AccessError, ValueError) as error:
+            logs.warning("the authority's Secret was not read; what was read last signs on", error=str(error))
+        await asyncio.sleep(KEEP_SECONDS)
+
+
+async def _kept(kube: Kube, settings: Settings, authority: Authority) -> bool:
+    """Whether the authority is another now. The Secret is written only as it was read: of two who would, one does."""
+    live = await kube.get(SECRET, CA_SECRET, settings.namespace)
+    if live is None:
+        raise ValueError(f"Secret {CA_SECRET} is not there; restore it with `umbel hub ca restore`")
+    keys = rotation.read(live)
+    if (following := rotation.advanced(keys, time.time())) is not None:
+        body = rotation.written(following, settings.namespace)
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+        await kube.patch(SECRET, CA_SECRET, settings.namespace, body)
+        logs.info("the rotation of the authority went on", state=following.phase)
+        keys = following
+    return authority.replace(keys.authority())
 
 
 class Authority:
@@ -54,10 +77,37 @@ class Authority:
         self._settings = settings
         self._context: ssl.SSLContext | None = None
         self._renew_at = 0.0
+        self._replaced = asyncio.Event()
+        self.version = 0
 
     @property
     def bundle(self) -> str:
         return self._authority.bundle.decode()
+
+    def replace(self, authority: pki.Authority) -> bool:
+        """False: it is the very same."""
+        if (authority.bundle, authority.key_pem) == (self._authority.bundle, self._authority.key_pem):
+            return False
+        self._authority, self._context = authority, None
+        self.version += 1
+        self._replaced.set()
+        self._replaced = asyncio.Event()
+        return True
+
+    async def changed(self, version: int, seconds: float) -> None:
+        """Returns when it is another than that ``version``, or after so many seconds."""
+        if self.version == version:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._replaced.wait()
+
+    def certify(self, public_key: str, uri: str) -> str:
+        """A caller's certificate for a key (PEM) that it has proved to own."""
+        return self._authority.certify(public_key.encode(), uri, self._settings.certificate_hours).decode()
+
+    def served(self, dns: str, hours: float) -> tuple[bytes, bytes]:
+        """(certificate, key) of a service of the hub itself."""
+        return self._authority.identity(pki.operator_id(self._settings.trust_domain), [dns], hours)
 
     def tls(self, namespace: str, job: str, secret: Object | None, now: float) -> Tls:
         """The server's certificate: the one in its Secret, or a new one when that is old, of another authority or not

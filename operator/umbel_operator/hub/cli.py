@@ -15,7 +15,7 @@ import click
 from umbel.cli.errors import CliError
 
 if TYPE_CHECKING:
-    from umbel_operator.hub.settings import Settings
+    from umbel_operator.hub.settings import Joining, Settings
     from umbel_operator.kube import Kube
 
 Result = TypeVar("Result")
@@ -31,7 +31,12 @@ def hub() -> None:
 @click.option("--namespace", default="umbel-system", show_default=True, help="The operator's own namespace.")
 @click.option("--trust-domain", default="umbel.local", show_default=True, help="Of every certificate's SPIFFE id.")
 @click.option("--http", default="0.0.0.0:8080", show_default=True, help="Address of /healthz and /metrics.")
-def run_command(kubeconfig: Path | None, namespace: str, trust_domain: str, http: str) -> None:
+@click.option("--join", default="", metavar="HOST:PORT", help="Let invited silos join there, over HTTPS.")
+@click.option("--join-url", default="", help="URL by which silos reach it. Default: https://HOST:PORT.")
+@click.option("--api-url", default="", help="URL by which silos reach the hub's API. Default: as the operator does.")
+def run_command(
+    kubeconfig: Path | None, namespace: str, trust_domain: str, http: str, join: str, join_url: str, api_url: str
+) -> None:
     """Reconcile FederatedJobs until stopped: one operator per hub."""
     from umbel_operator.access import AccessError
     from umbel_operator.hub.settings import Settings
@@ -41,14 +46,37 @@ def run_command(kubeconfig: Path | None, namespace: str, trust_domain: str, http
         kube = Kube.from_kubeconfig(kubeconfig) if kubeconfig else Kube.in_cluster()
     except AccessError as error:
         raise CliError(str(error)) from None
-    host, _, port = http.rpartition(":")
-    if not port.isdecimal():
-        raise CliError(f"--http {http}: write host:port")
+    host, port = _address("--http", http)
+    joining = _joining(join, join_url, api_url)
     from umbel_operator import logs
 
     logs.set_up()
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    asyncio.run(_run(kube, Settings(namespace=namespace, trust_domain=trust_domain), host, int(port)))
+    try:
+        asyncio.run(_run(kube, Settings(namespace=namespace, trust_domain=trust_domain), joining, host, port))
+    except OSError as error:
+        raise CliError(f"--http {http}, --join {join}: {error.strerror}; choose other addresses") from None
+
+
+def _joining(join: str, url: str, api_url: str) -> Joining | None:
+    from umbel_operator.hub.settings import Joining
+
+    if not join:
+        if url or api_url:
+            raise CliError(f"{'--join-url' if url else '--api-url'}: means nothing without --join")
+        return None
+    for option, given in (("--join-url", url), ("--api-url", api_url)):
+        if given and not given.startswith("https://"):
+            raise CliError(f"{option} {given}: write https://host:port")
+    host, port = _address("--join", join)
+    return Joining(host.strip("[]"), port, url.rstrip("/") or f"https://{join}", api_url.rstrip("/"))
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise CliError(f"{option} {text}: write host:port")
+    return host, int(port)
 
 
 @hub.command("uninstall")
@@ -110,10 +138,10 @@ def _spoken(kubeconfig: Path | None, work: Callable[[Kube], Awaitable[Result]]) 
         raise CliError(f"the hub's API server: {error}") from None
 
 
-async def _run(kube: Kube, settings: Settings, host: str, port: int) -> None:
+async def _run(kube: Kube, settings: Settings, joining: Joining | None, host: str, port: int) -> None:
     from umbel_operator.hub.main import serve
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(kube, settings, host, port, version("umbel-operator"), stop)
+    await serve(kube, settings, joining, host, port, version("umbel-operator"), stop)

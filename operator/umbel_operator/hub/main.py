@@ -11,8 +11,11 @@ import kopf
 
 from umbel_operator import health, logs, names
 from umbel_operator.hub import authority, operator
+from umbel_operator.hub.join import published
+from umbel_operator.hub.join.grants import Grants
+from umbel_operator.hub.join.service import JoinService, listen
 from umbel_operator.hub.loop import Parts
-from umbel_operator.hub.settings import Settings
+from umbel_operator.hub.settings import Joining, Settings
 from umbel_operator.hub.silos import SiloBook
 from umbel_operator.kube import FEDERATED_JOB, ApiError, Kube
 from umbel_operator.metrics import Metrics
@@ -22,7 +25,9 @@ STOP_SECONDS = 15.0
 OURSELVES: Any = names.HUB_MANAGER  # without it kopf wants the user's name, and a pod's user has none
 
 
-async def serve(kube: Kube, settings: Settings, host: str, port: int, version: str, stop: asyncio.Event) -> None:
+async def serve(
+    kube: Kube, settings: Settings, joining: Joining | None, host: str, port: int, version: str, stop: asyncio.Event
+) -> None:
     """Until ``stop``: passes at hand end, then watches close. An API server that is away at the start is waited for."""
     metrics = Metrics(version)
     heartbeat = health.Heartbeat(kube, settings.namespace)
@@ -31,9 +36,12 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
         metrics.echoed(time.time() - (time.monotonic() - heartbeat.echoed))
         return metrics.text()
 
+    listening = listen(joining.host, joining.port) if joining is not None else None
     plain = await health.serve(host, port, heartbeat.alive, text)
     signing = await _when_reachable(kube, settings, stop)
     if signing is None:
+        if listening is not None:
+            listening.close()
         await plain.cleanup()
         await kube.close()
         return
@@ -50,8 +58,13 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
             heartbeat.listen(),
             operator.watch_parts(kube, jobs),
             operator.count(jobs),
+            authority.keep(kube, settings, signing, jobs.wake_all),
         )
     ]
+    if joining is not None and listening is not None:
+        service = JoinService(Grants(kube, joining.api_url), signing, settings, metrics.registry)
+        watching.append(asyncio.create_task(service.run(listening)))
+        watching.append(asyncio.create_task(published.keep(kube, settings, joining, signing)))
     handling = asyncio.create_task(
         kopf.operator(
             registry=operator.registry(jobs),
@@ -83,9 +96,11 @@ async def _when_reachable(kube: Kube, settings: Settings, stop: asyncio.Event) -
         try:
             await kube.request("GET", FEDERATED_JOB.path(), params={"limit": "1"})
             return await authority.load_or_create(kube, settings)
-        except ApiError as error:
+        except (ApiError, ValueError) as error:
             missing = "the CustomResourceDefinitions, or the namespace, are not there: apply crds/"
-            logs.warning("waiting for the hub's API", error=missing if error.status == 404 else str(error))
+            logs.warning(
+                "waiting for the hub's API", error=missing if getattr(error, "status", 0) == 404 else str(error)
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(START_PAUSE_SECONDS):
                     await stop.wait()

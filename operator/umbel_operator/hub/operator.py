@@ -47,6 +47,10 @@ class Jobs:
         if uid in self.loops:
             self.loops[uid].wake()
 
+    def wake_all(self) -> None:
+        for loop in self.loops.values():
+            loop.wake()
+
     def wake_silos(self, changed: set[str]) -> None:
         for loop in self.loops.values():
             if loop.concerns(changed):

@@ -15,3 +15,14 @@ class Settings:
     trust_domain: str = "umbel.local"
     certificate_hours: float = 24.0
     operator_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/name": "umbel-operator"})
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Where the join service listens; ``url``, by which silos reach it; ``api_url``, by which they reach the hub's API
+    (empty: as the operator itself does)."""
+
+    host: str
+    port: int
+    url: str
+    api_url: str = ""

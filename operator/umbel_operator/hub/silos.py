@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel_operator import names
-from umbel_operator.conditions import Condition, find, merge, seconds, timestamp
+from umbel_operator.conditions import Condition, find, is_true, merge, seconds, timestamp
 from umbel_operator.hub.observed import Object, Silo
 from umbel_operator.kube import LEASE, SILO, ApiError, Kube
 
@@ -96,7 +96,7 @@ class SiloBook:
             self._look(now)
             for name, item in list(self._silos.items()):
                 after = status(item, self._lease(name), now)
-                if after != (item.get("status") or {}):
+                if after != _ours(item["status"]):
                     await self._write(name, after)
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
@@ -110,8 +110,16 @@ class SiloBook:
 
 
 def _kept(item: Object) -> Object:
-    meta = {key: item["metadata"][key] for key in ("name", "generation", "labels") if key in item["metadata"]}
+    meta = {
+        key: item["metadata"][key] for key in ("name", "generation", "labels", "annotations") if key in item["metadata"]
+    }
     return {"metadata": meta, "spec": item.get("spec") or {}, "status": item.get("status") or {}}
+
+
+def _ours(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A Silo's status without what the join service says there."""
+    ready = [entry for entry in status.get("conditions") or () if entry["type"] == "Ready"]
+    return {**status, "conditions": ready} if status else {}
 
 
 def _heard(lease: Object | None) -> float | None:
@@ -166,6 +174,11 @@ def status(item: Object, lease: Object | None, now: float) -> dict[str, Any]:
 def _ready(item: Object, heard: float | None, now: float) -> Condition:
     if item["spec"].get("suspend"):
         return Condition("Ready", "False", "Suspended", "spec.suspend is set")
+    invited = (item["metadata"].get("annotations") or {}).get(names.INVITED_UNTIL)
+    if heard is None and invited and not is_true(item["status"].get("conditions"), "Joined"):
+        if now < seconds(invited):
+            return Condition("Ready", "Unknown", "Invited", f"it may join until {invited}")
+        return Condition("Ready", "Unknown", "InvitationExpired", f"it did not join until {invited}; invite it again")
     if heard is None:
         return Condition("Ready", "Unknown", "NeverSeen", "its agent has not reported yet")
     if now - heard > SILENT_SECONDS:

@@ -12,8 +12,10 @@ from typing import Any
 
 from umbel_operator import names
 from umbel_operator.health import HEARTBEAT
-from umbel_operator.hub.authority import CA_SECRET
+from umbel_operator.hub.join import published
+from umbel_operator.hub.rotation import CA_SECRET
 from umbel_operator.kube import (
+    CONFIG_MAP,
     DEPLOYMENT,
     FEDERATED_JOB,
     LEASE,
@@ -57,7 +59,7 @@ class Uninstall:
         await self._stop_operator()
         await self._stop_servers()
         await self._strip()
-        await self._delete(LEASE, HEARTBEAT)
+        await self._forget()
 
     async def removing(self) -> None:
         """Jobs go while the operator can still see to it, then silos with their namespaces, and the authority."""
@@ -72,7 +74,7 @@ class Uninstall:
         await self._strip()
         await self._remove_silos()
         await self._delete(SECRET, CA_SECRET)
-        await self._delete(LEASE, HEARTBEAT)
+        await self._forget()
 
     async def _jobs(self) -> Objects:
         return await self._all(FEDERATED_JOB)
@@ -138,6 +140,11 @@ class Uninstall:
 
     async def _silo_namespaces(self) -> Objects:
         return await self._kube.list(NAMESPACE, selector=f"{names.MANAGED_BY}=umbel,{names.SILO}")
+
+    async def _forget(self) -> None:
+        """What the operator itself made, and makes anew."""
+        await self._delete(LEASE, HEARTBEAT)
+        await self._delete(CONFIG_MAP, published.NAME)
 
     async def _delete(self, kind: Kind, name: str) -> None:
         await self._kube.delete(kind, name, self._namespace)

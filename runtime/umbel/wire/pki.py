@@ -154,6 +154,13 @@ class Authority:
             raise ValueError("the request is not signed by its own key")
         return _pem(self._sign(public, uri, (), hours))
 
+    def certify(self, public_pem: bytes, uri: str, hours: float = CERTIFICATE_HOURS) -> bytes:
+        """A caller's certificate (PEM) for a public key that it has proved to own. Raises ValueError."""
+        public = serialization.load_pem_public_key(public_pem)
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise ValueError("not an ECDSA key")
+        return _pem(self._sign(public, uri, (), hours))
+
     def identity(self, uri: str, dns: Sequence[str] = (), hours: float = CERTIFICATE_HOURS) -> tuple[bytes, bytes]:
         """(certificate, key) as PEM of a new key."""
         key = ec.generate_private_key(ec.SECP256R1())

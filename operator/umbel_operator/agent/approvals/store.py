@@ -97,6 +97,11 @@ class FolderStore:
             os.close(lock)
 
 
+def approvals(silo: str) -> str:
+    """Labels of the silo's two ConfigMaps."""
+    return f"{SILO}={silo},{names.COMPONENT}=approvals"
+
+
 class ConfigMapStore:
     """Two ConfigMaps in the agent's namespace."""
 
@@ -136,7 +141,7 @@ class ConfigMapStore:
 
     @property
     def _selector(self) -> str:
-        return f"{SILO}={self._silo},{names.COMPONENT}=approvals"
+        return approvals(self._silo)
 
     def _name(self, document: str) -> str:
         return f"umbel-{document.removesuffix('.json')}-{self._silo}"

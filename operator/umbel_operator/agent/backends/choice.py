@@ -62,7 +62,7 @@ def default_directory(silo: str) -> Path:
 
 def check_options(name: BackendName, given: Mapping[str, object]) -> None:
     """Raises CliError for an option that means nothing to this backend."""
-    own = {"kubernetes": ("--kubeconfig", "--namespace", "--hub-secret")}.get(name, ("--state-dir",))
+    own = ("--state-dir", "--kubeconfig", "--namespace", "--hub-secret") if name == "kubernetes" else ("--state-dir",)
     for option, value in given.items():
         if value and option not in own:
             raise CliError(f"{option}: means nothing to the backend {name}; leave it out")
