@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from umbel_operator.kube import Kube
 
 
-@click.group("hub", short_help="Run the hub's operator.")
+@click.group("hub", short_help="Run and look after the hub.")
 def hub() -> None:
     """The hub's side of the federation."""
 

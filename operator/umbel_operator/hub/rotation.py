@@ -84,6 +84,14 @@ def written(keys: Keys, namespace: str) -> dict[str, Any]:
     }
 
 
+def created(keys: Keys, namespace: str) -> dict[str, Any]:
+    """The same, for a Secret that is not there yet."""
+    secret = written(keys, namespace)
+    del secret["metadata"]["annotations"]
+    secret["data"] = {name: pem for name, pem in secret["data"].items() if pem}
+    return secret
+
+
 def begun(keys: Keys, overlap: float, now: float) -> Keys:
     """Raises ValueError while another rotation is under way."""
     if keys.phase != "Settled":
