@@ -51,7 +51,7 @@ def new() -> Keys:
 
 def read(secret: Object) -> Keys:
     """Raises ValueError: where it is wrong, and what would be right."""
-    data, said = secret.get("data") or {}, secret["metadata"].get("annotations") or {}
+    data, said = secret.get("data") or {}, (secret.get("metadata") or {}).get("annotations") or {}
     try:
         bundle, key = b64decode(data[BUNDLE]), b64decode(data[KEY])
         phase, since = said.get(PHASE, "Settled"), seconds(said[SINCE]) if SINCE in said else 0.0

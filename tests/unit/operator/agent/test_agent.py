@@ -20,9 +20,9 @@ from umbel_operator import kube, logs
 from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
 from umbel_operator.agent import worker
-from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator.agent.agent import Agent, Identity
 from umbel_operator.agent.backends.base import Trouble
-from umbel_operator.agent.credentials import HubCredentials
+from umbel_operator.agent.credentials import HubCredentials, TokenStore
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import STATES, Metrics, state
