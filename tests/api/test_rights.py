@@ -80,8 +80,8 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
         agent.terminate()
         agent.wait(30)
     own = {right for role in _roles(ROOT / "deploy/silo.yaml") for right in _rights(role["rules"])}
-    # A volume is labelled as retained, and a token kept, only in the agents' own tests: that takes a retained state, and
-    # half a token's life.
+    # Only in the agents' own tests: a volume is labelled as retained, with a retained state, and a token is kept,
+    # which takes half of its life.
     patched = ("", "persistentvolumeclaims", "patch")
     for user, granted, elsewhere in (
         (at_home, own, {patched, ("", "secrets", "patch")}),
