@@ -116,6 +116,7 @@ class Agent:
             "silo": self.silo,
             "policy": {"images": ["registry.example.org/*"]},
             "datasets": {"digits": {"path": str(ROOT)}},
+            "retainState": False,
             "process": {"python": str(ROOT / ".venv/bin/python")},
         }
         (self.folder / "site.yaml").write_text(yaml.safe_dump(site))
