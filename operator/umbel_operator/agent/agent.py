@@ -81,7 +81,8 @@ class Agent:
         """Whether starting it again would help: never because the hub or the silo's API cannot be reached."""
         now = time.monotonic()
         stuck = any(w.pass_since is not None and now - w.pass_since > STUCK_SECONDS for w, _ in self._workers.values())
-        return bool(self._tasks) and not stuck and not any(task.done() for task in self._tasks)
+        leaving = self._removed.is_set()
+        return bool(self._tasks) and not stuck and (leaving or not any(task.done() for task in self._tasks))
 
     def count(self) -> None:
         """Bring the gauges up to date."""
