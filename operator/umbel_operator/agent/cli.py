@@ -9,19 +9,23 @@ import signal
 import socket
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import click
 from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
-from umbel_operator.agent import credentials, site
+from umbel_operator.agent import approvals_cli, credentials, site, upkeep
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
-from umbel_operator.agent.backends.kubernetes import KubernetesBackend
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
+from umbel_operator.agent.backends import choice
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
 
 START_SECONDS = 10.0
+BACKENDS = get_args(site.BackendName)
 
 
 @click.group("agent")
@@ -29,13 +33,11 @@ def agent() -> None:
     """Run the clients of a hub's jobs in this silo."""
 
 
-@agent.command("check")
-@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
-def check(site_file: Path) -> None:
-    """Say what is wrong with a site file, or nothing."""
-    found = site.load(site_file)
-    counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
-    click.echo(f"{site_file}: silo {found.silo}, {counts}")
+for command in (
+    *(upkeep.check_command, upkeep.uninstall_command),
+    *(approvals_cli.pending, approvals_cli.approve, approvals_cli.deny),
+):
+    agent.add_command(command)
 
 
 @agent.command("run")
@@ -45,6 +47,14 @@ def check(site_file: Path) -> None:
     required=True,
     type=click.Path(path_type=Path),
     help="Kubeconfig for the hub, as `umbel silo add` prints it.",
+)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="kubernetes", show_default=True, help="What runs the clients."
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Of clients that are no pods. Default: ~/.local/state/umbel/SILO.",
 )
 @click.option(
     "--hub-secret",
@@ -58,17 +68,36 @@ def check(site_file: Path) -> None:
 @click.option(
     "--namespace", default="", metavar="NAME", help="Where the clients run. Default: the kubeconfig's, or the pod's."
 )
+@click.option(
+    "--audit-log",
+    type=click.Path(path_type=Path),
+    help="File of JSON lines: what was decided, and why. Default: standard error.",
+)
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
-def run(site_file: Path, hub: Path, hub_secret: str, kubeconfig: Path | None, namespace: str, http: str) -> int:
+def run(
+    site_file: Path,
+    hub: Path,
+    backend: site.BackendName,
+    state_dir: Path | None,
+    hub_secret: str,
+    kubeconfig: Path | None,
+    namespace: str,
+    audit_log: Path | None,
+    http: str,
+) -> int:
     """Take the silo's FederatedClients from the hub and run them here, until stopped.
 
     The clients go on when the agent stops, and the next agent finds them.
     """
-    found = site.load(site_file)
+    found = site.load(site_file, backend)
+    given = {"--hub-secret": hub_secret, "--kubeconfig": kubeconfig, "--namespace": namespace, "--state-dir": state_dir}
+    choice.check_options(backend, given)
     address = _address(http)
     logs.set_up()
+    audit = _audit(audit_log)
+    place = choice.opened(backend, found, kubeconfig=kubeconfig, namespace=namespace, state_dir=state_dir)
     try:
-        return asyncio.run(_run(found, hub, hub_secret, kubeconfig, namespace, address))
+        return asyncio.run(_run(found, hub, hub_secret, place, audit, address))
     except access.AccessError as error:
         raise CliError(str(error)) from error
 
@@ -77,24 +106,26 @@ async def _run(
     found: site.Site,
     hub: Path,
     hub_secret: str,
-    kubeconfig: Path | None,
-    namespace: str,
+    opening: contextlib.AbstractAsyncContextManager[choice.Place],
+    audit: Audit,
     address: tuple[str, int] | None,
 ) -> int:
     async with contextlib.AsyncExitStack() as stack:
-        silo = kube.Kube.from_kubeconfig(kubeconfig) if kubeconfig else kube.Kube.in_cluster()
-        stack.push_async_callback(silo.close)
-        here = namespace or silo.access.namespace
+        place = await stack.enter_async_context(opening)
         held = credentials.HubCredentials(hub)
         stack.callback(held.close)
-        if hub_secret:
-            await _fetch(silo, here, hub_secret, held)
+        if place.silo is not None and hub_secret:
+            await _fetch(place.silo, place.namespace, hub_secret, held)
         api = held.client()
         stack.push_async_callback(api.close)
         identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
         metrics = Metrics(identity.version)
-        context = Context(api, KubernetesBackend(silo, here, found.silo), found, metrics)
-        whole = Agent(context, identity, TokenStore(held, silo, here, hub_secret))
+        desk = Desk(place.approvals if found.policy.approval == "Manual" else None, audit)
+        whole = Agent(
+            Context(api, place.backend, found, desk, metrics),
+            identity,
+            TokenStore(held, place.silo, place.namespace, hub_secret),
+        )
         if address is not None:
             stack.push_async_callback((await _listen(whole, metrics, address)).cleanup)
         await _until_stopped(whole)
@@ -129,6 +160,13 @@ async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> w
         return await health.serve(*address, whole.healthy, numbers)
     except OSError as error:
         raise CliError(f"--http {address[0]}:{address[1]}: {error.strerror}; choose another address") from error
+
+
+def _audit(path: Path | None) -> Audit:
+    try:
+        return Audit.to(path)
+    except OSError as error:
+        raise CliError(f"--audit-log {path}: cannot be written ({error.strerror}); name a file of your own") from error
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from umbel_operator.agent.diagnosis import final_round
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.plan import Clocks, Seen
+from umbel_operator.agent.plan import Clocks
 from umbel_operator.conditions import Condition
 
 FINISHED = "Finished"
@@ -18,40 +18,42 @@ END_SECONDS = 60.0  # as long as a server lingers until its clients have the fin
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """``replicas`` of a Deployment that exists, or is made if that is more than 0."""
+    """``runs``: the client is to go on, or to be started."""
 
-    replicas: int
+    runs: bool
     finished: Condition
     final_round: int | None
     again: float | None = None
 
 
-def course(client: FederatedClient, seen: Seen, clocks: Clocks) -> Course:
-    """The pod goes only after the hub has heard of its final model: a pod that is gone cannot be asked again."""
+def course(client: FederatedClient, found: int | None, clocks: Clocks, *, runs: bool) -> Course:
+    """``found``: the round of the final model, as its client says. ``runs``: one is there that may still bring it.
+    It goes only after the hub has heard of that: a pod that is gone cannot be asked again."""
     heard = client.status.get("finalModel")
-    found = final_round(seen.pods, client.job.uid)
     round_ = found if found is not None else heard["round"] if heard else None
-    finished = _condition(client, round_, clocks)
+    finished = _condition(round_)
     if client.desired == "Suspended":
-        return Course(0, finished, round_)
+        return Course(False, finished, round_)
     if client.desired == "Running":
-        return Course(1, finished, round_)
+        return Course(True, finished, round_)
     if round_ is not None:
-        return Course(0 if heard else 1, finished, round_, None if heard else 0.0)
+        return Course(not heard, finished, round_, None if heard else 0.0)
     left = END_SECONDS - (clocks.now - (clocks.finished_since if clocks.finished_since is not None else clocks.now))
-    if left <= 0 or not _runs(seen) or client.condition(FINISHED).get("reason") == NO_MODEL:
-        return Course(0, Condition(FINISHED, "False", NO_MODEL, "it was away at the end"), None)
-    return Course(1, finished, None, left)
+    if left <= 0 or not runs or client.condition(FINISHED).get("reason") == NO_MODEL:
+        return Course(False, Condition(FINISHED, "False", NO_MODEL, "it was away at the end"), None)
+    return Course(True, finished, None, left)
 
 
-def _condition(client: FederatedClient, round_: int | None, clocks: Clocks) -> Condition:
+def final_of(message: str) -> int | None:
+    """The round of the final model, from what a client leaves when it ends (`umbel client --pod`, `--report`)."""
+    try:
+        round_ = json.loads(message)["final"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return round_ if isinstance(round_, int) and not isinstance(round_, bool) and 0 <= round_ <= 10**9 else None
+
+
+def _condition(round_: int | None) -> Condition:
     if round_ is not None:
         return Condition(FINISHED, "True", MODEL_KEPT, f"the final model, of round {round_}, is in the state volume")
     return Condition(FINISHED, "False", NOT_YET, "the job has not ended")
-
-
-def _runs(seen: Seen) -> bool:
-    """Whether a client is there that may still bring the final model."""
-    return any(
-        (d["spec"].get("replicas") or 0) > 0 and "deletionTimestamp" not in d["metadata"] for d in seen.deployments
-    )

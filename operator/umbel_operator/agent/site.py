@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from yaml.constructor import ConstructorError
 
@@ -16,6 +16,7 @@ from umbel.manifest.errors import Fault, JobError, kind, shown
 from umbel.manifest.kubernetes import ResourceList, Resources
 from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue, Part, Quantity, Text, Whole
 from umbel.manifest.translate import faults_of
+from umbel_operator.agent.batch.options import site_fault
 
 MAX_BYTES = 1 << 20
 ADVICE = "name a silo's site file"
@@ -49,6 +50,12 @@ def _inside(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or ".." in text.split("/"):
+        raise _wrong(f"{shown(text)} is not an absolute path", "write it like /srv/umbel/venv/bin/python")
+    return text
+
+
 def _variable(text: str) -> str:
     if not text.replace("_", "a").isalnum() or text[0].isdigit() or not text.isascii():
         raise _wrong(f"{shown(text)} is not the name of a variable", "write it like HTTPS_PROXY")
@@ -61,16 +68,40 @@ Cidr = Annotated[str, Field(strict=True, max_length=64), AfterValidator(_network
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 SubPath = Annotated[str, Field(strict=True, max_length=1024), AfterValidator(_inside)]
 Variable = Annotated[str, Field(strict=True, min_length=1, max_length=253), AfterValidator(_variable)]
+Folder = Annotated[str, Field(strict=True, min_length=1, max_length=4096), AfterValidator(_absolute)]
 EVERY: tuple[str, ...] = ("*",)
+BackendName = Literal["kubernetes", "process", "slurm"]
+
+
+class Demands(Part):
+    """What a job must declare at least in its spec.privacy."""
+
+    min_cohort: Whole = Field(default=0, ge=0, le=1000, description="Least minCohort.")
+    min_examples: Whole = Field(default=0, ge=0, description="Least minExamples.")
 
 
 class Policy(Part):
     """What may run here. Everything else is refused."""
 
+    approval: Literal["Manual", "Auto"] = Field(
+        default="Manual", description="Manual: each job is approved first. Auto: what the policy allows runs at once."
+    )
     images: Patterns = Field(default=(), description="Patterns of images; empty allows none.")
+    require_digest: Flag = Field(default=True, description="Only images that are named by their digest.")
     clients: Patterns = Field(default=EVERY, description="Patterns of module:object.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs.")
+    max_seconds: Whole | None = Field(default=None, ge=1, description="Longest activeDeadlineSeconds of a job.")
+    privacy: Demands = Field(default_factory=Demands, description="What a job must declare at least.")
+
+    @model_validator(mode="after")
+    def _written_out(self) -> Policy:
+        missing = [name for name in ("clients", "namespaces", "jobs") if name not in self.model_fields_set]
+        if self.approval == "Auto" and missing:
+            raise _wrong(
+                f"has approval Auto and no {', '.join(missing)}", "write out what runs unasked, ['*'] for everything"
+            )
+        return self
 
 
 class Dataset(Part):
@@ -78,6 +109,7 @@ class Dataset(Part):
 
     volume_claim: DnsName | None = Field(default=None, description="PersistentVolumeClaim, mounted read-only.")
     sub_path: SubPath | None = Field(default=None, description="Folder of that volume.")
+    path: Folder | None = Field(default=None, description="Where it lies, for clients that are no pods.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces that may use it.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs that may use it.")
 
@@ -138,6 +170,71 @@ class Network(Part):
     egress: tuple[Egress, ...] = Field(default=(), max_length=32, description="More addresses.")
 
 
+class Process(Part):
+    """How clients run as plain processes."""
+
+    python: Folder = Field(description="Python of a virtual environment with umbel and what the jobs import.")
+    app_path: tuple[Folder, ...] = Field(default=(), max_length=32, description="Folders of the jobs' modules.")
+    environment: Mapping[Variable, Text] = Field(
+        default_factory=dict, max_length=64, description="Environment variables."
+    )
+    grace_seconds: Annotated[Whole, Field(ge=1, le=3600)] = Field(
+        default=15, description="From TERM to KILL, when a client is stopped."
+    )
+
+
+class Apptainer(Part):
+    """The job's own image, run by Apptainer."""
+
+    program: Folder = Field(default="/usr/bin/apptainer", description="Apptainer's program on the compute nodes.")
+    images: Mapping[str, Folder] = Field(
+        default_factory=dict, max_length=256, description="Files for images; others are pulled by their name."
+    )
+    options: tuple[Text, ...] = Field(default=(), max_length=32, description="More options of apptainer exec.")
+
+
+class Slurm(Part):
+    """How clients run as jobs of a batch scheduler. The options are the site's: a job at the hub chooses none."""
+
+    partition: LabelValue | None = Field(default=None, description="Partition. Default: the site's.")
+    account: LabelValue | None = Field(default=None, description="Account. Default: the user's.")
+    qos: LabelValue | None = Field(default=None, description="Quality of service. Default: the user's.")
+    options: Mapping[str, Text] = Field(
+        default_factory=dict, max_length=32, description="More options of sbatch, without dashes."
+    )
+    time_limit_seconds: Annotated[Whole, Field(ge=60, le=31_536_000)] = Field(
+        default=86_400, description="Of one Slurm job; another follows while the job goes on."
+    )
+    term_seconds: Annotated[Whole, Field(ge=1, le=3600)] = Field(
+        default=180, description="From TERM to the time limit, for the client to stop."
+    )
+    pending_timeout_seconds: Annotated[Whole, Field(ge=60, le=31_536_000)] = Field(
+        default=86_400, description="Queued for longer, the hub is told so."
+    )
+    python: Folder | None = Field(default=None, description="Python of a virtual environment that every node sees.")
+    container: Apptainer | None = Field(default=None, description="Instead of python: the job's image.")
+    app_path: tuple[Folder, ...] = Field(default=(), max_length=32, description="Folders of the jobs' modules.")
+    environment: Mapping[Variable, Text] = Field(
+        default_factory=dict, max_length=64, description="Environment variables."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Slurm:
+        if (self.python is None) == (self.container is None):
+            raise _wrong("has both or none of python and container", "give exactly one of the two")
+        return self
+
+    @field_validator("options")
+    @classmethod
+    def _allowed(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in options.items():
+            if (fault := site_fault(name, value)) is not None:
+                raise _wrong(f"{name} {fault}", "take it out, or mend it")
+            if name in ("partition", "account", "qos"):
+                raise _wrong(f"has {name}", f"write it beside options, as slurm.{name}")
+        return options
+
+
 class Site(Part):
     """One silo's site file."""
 
@@ -148,15 +245,52 @@ class Site(Part):
     state: State = Field(default_factory=State, description="Volumes for the clients' state.")
     retain_state: Flag = Field(default=True, description="State volumes stay until the administrator removes them.")
     network: Network = Field(default_factory=Network, description="Openings of the clients' NetworkPolicy.")
+    process: Process | None = Field(default=None, description="How clients run as plain processes.")
+    slurm: Slurm | None = Field(default=None, description="How clients run as Slurm jobs.")
+
+
+EVERYWHERE = {"defaults", "ceilings"}  # of `pods`: what clients get, however they run
 
 
 class _Names(Part):
     names: tuple[LabelValue, ...] = Field(default=(), max_length=256, description="Names of data sets.")
 
 
-def load(path: Path) -> Site:
-    """Raises SiteError, also for a file that cannot be read."""
-    return parse(_document(path))
+def load(path: Path, backend: BackendName | None = None) -> Site:
+    """Raises SiteError, also for a file that cannot be read, or that is for another backend."""
+    found = parse(_document(path))
+    if backend is not None:
+        check_backend(found, backend)
+    return found
+
+
+def check_backend(site: Site, backend: BackendName) -> None:
+    """Raises SiteError for what ``backend`` lacks, and for what means nothing to it."""
+    faults = [*_foreign(site, backend), *_foreign_datasets(site, backend)]
+    if backend != "kubernetes" and getattr(site, backend) is None:
+        faults.append(Fault(backend, "is missing", f"add it: the backend {backend} needs it"))
+    if faults:
+        raise SiteError(faults)
+
+
+def _foreign(site: Site, backend: BackendName) -> Iterator[Fault]:
+    given = site.model_fields_set
+    own = {"kubernetes": ("state", "network"), "process": ("process",), "slurm": ("slurm",)}
+    for other, sections in own.items():
+        for section in sections if other != backend else ():
+            if section in given:
+                yield Fault(section, f"means nothing to the backend {backend}", "take it out")
+    for name in sorted(site.pods.model_fields_set - EVERYWHERE) if backend != "kubernetes" else ():
+        field = Pods.model_fields[name].alias or name
+        yield Fault(f"pods.{field}", f"means nothing to the backend {backend}", "take it out")
+
+
+def _foreign_datasets(site: Site, backend: BackendName) -> Iterator[Fault]:
+    for name, dataset in site.datasets.items():
+        if backend == "kubernetes" and dataset.path is not None:
+            yield Fault(f"datasets.{name}.path", "is of no use in a pod", "give volumeClaim")
+        elif backend != "kubernetes" and dataset.volume_claim is not None:
+            yield Fault(f"datasets.{name}.volumeClaim", f"is of no use to the backend {backend}", "give path")
 
 
 def parse(data: Any) -> Site:

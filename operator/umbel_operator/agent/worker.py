@@ -11,14 +11,15 @@ from typing import Any
 from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
 from umbel_operator.agent import federatedclient
+from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.backends.base import Backend, Trouble
-from umbel_operator.agent.diagnosis import running
 from umbel_operator.agent.federatedclient import FederatedClient
+from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import Metrics, state
 from umbel_operator.agent.pauses import Pauses
-from umbel_operator.agent.plan import Clocks, MakeKey, Plan, Seen
-from umbel_operator.agent.policy import INVALID
-from umbel_operator.agent.reconcile import ACCEPTED, READY, troubled
+from umbel_operator.agent.plan import Clocks, Plan
+from umbel_operator.agent.policy import INVALID, decide
+from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
 
@@ -26,7 +27,6 @@ MANAGER = "umbel-agent"
 RESYNC_SECONDS = 300.0
 SETTLE_SECONDS = 0.1  # what happens at once in a cluster is several events
 LONGEST_PAUSE = 20.0
-TROUBLE_SECONDS = 20.0  # so long trouble may pass unsaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Context:
     hub: kube.Kube
     backend: Backend
     site: Site
+    desk: Desk
     metrics: Metrics
 
 
@@ -142,29 +143,31 @@ class Worker:
         self._trouble_since = None
         if plan.status is not None:
             await self._say(obj, plan.status)
-        made_a_key = any(isinstance(action, MakeKey) for action in plan.actions)
-        return 0.0 if made_a_key else plan.again
+        return plan.again
 
     async def _act(self, client: FederatedClient) -> Plan:
         context = self._context
         try:
-            seen = await context.backend.observe(self.name, client, context.site)
+            holding = await context.backend.observe(self.name, client, context.site)
         except Trouble:
             self._pending_seen = None  # time that nobody saw does not count as pending
             raise
-        plan = context.backend.plan(client, context.site, seen, self._clocks(client, seen))
+        await context.desk.ready.wait()
+        decision = decide(client, context.site, context.desk.answers)
+        context.desk.heard(client, decision)
+        plan = reconcile(client, decision, holding, self._clocks(client, holding))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         return plan
 
     async def _remove(self) -> float | None:
         context = self._context
-        seen = await context.backend.observe(self.name, None, context.site)
-        plan = context.backend.farewell(seen, context.site)
+        plan = farewell(await context.backend.observe(self.name, None, context.site))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         self._nothing_left = not plan.actions and plan.again is None
         if self._nothing_left:
+            context.desk.gone(self.name)
             logs.info("removed", client=self.name)
         return 0.0 if plan.again is None else plan.again
 
@@ -184,13 +187,13 @@ class Worker:
         if self._obj is not None and _newer(stored, self._obj):
             self._obj = stored
 
-    def _clocks(self, client: FederatedClient, seen: Seen) -> Clocks:
+    def _clocks(self, client: FederatedClient, holding: Holding) -> Clocks:
         now = time.monotonic()
         if client.desired != "Finished":
             self._finished_since = None
         elif self._finished_since is None:
             self._finished_since = now
-        waits = client.desired == "Running" and bool(seen.deployments) and not running(seen.pods)
+        waits = client.desired == "Running" and holding.waits
         if not waits:
             self._pending_seconds = 0.0
         elif self._pending_seen is not None:
@@ -203,7 +206,7 @@ class Worker:
     def _of_trouble(self, client: FederatedClient, trouble: Trouble) -> Plan:
         now = time.monotonic()
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        if trouble.temporary and now - self._trouble_since < TROUBLE_SECONDS:
+        if now - self._trouble_since < trouble.patience:
             return Plan()
         return troubled(client, Condition(READY, "Unknown", trouble.reason, str(trouble)), time.time())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -20,7 +20,7 @@ from umbel_operator.hub.figures import figures, listed, phase
 from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
 from umbel_operator.hub.observed import Object, Silo
-from umbel_operator.kube import POD, ApiError, Kube
+from umbel_operator.kube import FEDERATED_CLIENT, POD, ApiError, Kind, Kube
 
 RETRY_SECONDS = 2.0
 COUNT_SECONDS = 5.0
@@ -32,7 +32,6 @@ class Jobs:
     def __init__(self, parts_later: list[Parts]) -> None:
         self._parts_later = parts_later  # filled once; the silo book needs `wake_silos` before there are parts
         self.loops: dict[str, JobLoop] = {}
-        self.certificates: dict[str, dict[str, float]] = {}  # by the job's uid and its client: when it ends
 
     @property
     def parts(self) -> Parts:
@@ -53,27 +52,15 @@ class Jobs:
             if loop.concerns(changed):
                 loop.wake()
 
-    def certified(self, uid: str, client: str, certificate: str | None) -> None:
-        """``certificate``: PEM; None when the client is gone or has none yet."""
-        known = self.certificates.setdefault(uid, {})
-        try:
-            known[client] = pki.expiry((certificate or "").encode())
-        except ValueError:
-            known.pop(client, None)
-        if not known:
-            del self.certificates[uid]
-
     def count(self) -> None:
         """Bring the gauges up to date."""
-        metrics, jobs = self.parts.metrics, [loop.obj for loop in self.loops.values()]
+        metrics, ends = self.parts.metrics, {uid: loop.certificate_ends for uid, loop in self.loops.items()}
+        jobs = [loop.obj for loop in self.loops.values()]
         metrics.jobs(Counter(map(phase, jobs)))
         metrics.silos(Counter(_state(silo) for silo in self.parts.silos.silos.values()))
         metrics.authority_ends(pki.expiry(self.parts.authority.bundle.encode()))
         shown, unlisted = listed(jobs)
-        metrics.show({_name(job): figures(job, self._certificates(job)) for job in shown}, unlisted)
-
-    def _certificates(self, job: Object) -> Collection[float]:
-        return self.certificates.get(job["metadata"]["uid"], {}).values()
+        metrics.show({_name(job): figures(job, ends[job["metadata"]["uid"]]) for job in shown}, unlisted)
 
 
 def ours(spec: Mapping[str, Any], **_: Any) -> bool:
@@ -84,7 +71,6 @@ def ours(spec: Mapping[str, Any], **_: Any) -> bool:
 def registry(jobs: Jobs) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
     jobs_kind = ("umbel.dev", "v1alpha1", "federatedjobs")
-    clients_kind = ("umbel.dev", "v1alpha1", "federatedclients")
 
     @kopf.on.login(registry=made)
     def login(**_: Any) -> kopf.ConnectionInfo:
@@ -97,12 +83,6 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
             jobs.loops.pop(uid, None)
         elif uid in jobs.loops:
             jobs.loops[uid].offer(plain(body))
-
-    @kopf.on.event(*clients_kind, labels={names.JOB_UID: kopf.PRESENT}, registry=made)
-    def client_seen(type: str | None, body: kopf.Body, labels: Mapping[str, str], **_: Any) -> None:
-        certificate = None if type == "DELETED" else body["spec"].get("certificate")
-        jobs.certified(labels[names.JOB_UID], body["metadata"]["name"], certificate)
-        jobs.wake(labels.get(names.JOB_UID))
 
     @kopf.daemon(
         *jobs_kind, when=ours, registry=made, id="reconcile", cancellation_backoff=10.0, cancellation_timeout=5.0
@@ -180,9 +160,16 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-async def watch_pods(kube: Kube, jobs: Jobs) -> None:
-    """Server pods only: the label selector is the API server's work."""
-    async for change, item in kube.watch(POD, selector=f"{names.COMPONENT}={SERVER}"):
+async def watch_parts(kube: Kube, jobs: Jobs) -> None:
+    """What jobs are made of, and others change: server pods and FederatedClients. Their labels say whose they are, and
+    nothing else of them is asked for: there may be thousands."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_watch(kube, jobs, POD, f"{names.COMPONENT}={SERVER}"))
+        tasks.create_task(_watch(kube, jobs, FEDERATED_CLIENT, names.JOB_UID))
+
+
+async def _watch(kube: Kube, jobs: Jobs, kind: Kind, selector: str) -> None:
+    async for change, item in kube.watch(kind, selector=selector, metadata_only=True):
         if change != "SYNCED":
             jobs.wake((item["metadata"].get("labels") or {}).get(names.JOB_UID))
 

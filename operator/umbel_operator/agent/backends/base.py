@@ -6,34 +6,33 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.plan import Clocks, Plan, Seen
+from umbel_operator.agent.holding import Holding
+from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
+
+UNREACHABLE = "SiloUnreachable"
+TROUBLE_SECONDS = 20.0
 
 
 class Trouble(Exception):
     """A backend that could not do as it was told. ``reason``: a constant for the hub. ``message``: for the hub too,
-    so nothing of the silo's inside; the cause goes to the agent's log. ``temporary``: it may pass by itself."""
+    so nothing of the silo's inside; the cause goes to the agent's log. ``patience``: seconds for which it may pass by
+    itself, unsaid."""
 
-    def __init__(self, reason: str, message: str, *, temporary: bool) -> None:
+    def __init__(self, reason: str, message: str, *, temporary: bool, patience: float = TROUBLE_SECONDS) -> None:
         super().__init__(message)
-        self.reason, self.message, self.temporary = reason, message, temporary
+        self.reason, self.message = reason, message
+        self.patience = patience if temporary else 0.0
 
 
 class Backend(Protocol):
-    """Every method raises Trouble. Adoption needs no verb: `observe` finds what an earlier agent has started."""
+    """Every method raises Trouble. What starts and stops clients is decided of a Holding, in `reconcile`, and done by
+    `execute`. Adoption needs no verb: `observe` finds what an earlier agent has started."""
 
     name: str
 
-    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Holding:
         """What is there of the client called ``name``, whoever started it; ``client``: None when it is gone."""
-        ...
-
-    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
-        """Pure: starting, changing and stopping it."""
-        ...
-
-    def farewell(self, seen: Seen, site: Site) -> Plan:
-        """Pure: removing what is left of one that the hub no longer has."""
         ...
 
     async def execute(self, plan: Plan) -> None:

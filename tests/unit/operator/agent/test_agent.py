@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.operator.agent.silo import NAME, NAMESPACE, RUNNING, World, federated_client, pod, site_file
+from unit.operator.agent.silo import NAME, RUNNING, World, federated_client, pod, site_file
 from unit.operator.agent.test_credentials import token, write
 
 from umbel_operator import kube, logs
@@ -21,12 +21,14 @@ from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
 from umbel_operator.agent import worker
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.credentials import HubCredentials
 from umbel_operator.agent.federatedclient import FederatedClient
+from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import STATES, Metrics, state
-from umbel_operator.agent.plan import Clocks, Plan, Seen
-from umbel_operator.agent.reconcile import farewell, reconcile
+from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
 from umbel_operator.agent.worker import Context
 
@@ -107,18 +109,12 @@ class Silo:
         self.observed = 0
         self.changed: Callable[[str], None] | None = None
 
-    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Seen:
+    async def observe(self, name: str, client: FederatedClient | None, site: Site) -> Holding:
         await asyncio.sleep(0)
         self.observed += 1
         if self.trouble is not None:
             raise self.trouble
-        return self.world.seen()
-
-    def plan(self, client: FederatedClient, site: Site, seen: Seen, clocks: Clocks) -> Plan:
-        return reconcile(client, site, seen, NAMESPACE, clocks)
-
-    def farewell(self, seen: Seen, site: Site) -> Plan:
-        return farewell(seen, retain_state=site.retain_state)
+        return self.world.holding(client)
 
     async def execute(self, plan: Plan) -> None:
         for action in plan.actions:
@@ -146,7 +142,7 @@ def world(tmp_path: Path) -> World:
 
 @asynccontextmanager
 async def at_work(hub: Hub, silo: Silo, tmp_path: Path) -> AsyncIterator[Agent]:
-    context = Context(hub, silo, silo.world.site, Metrics("1"))  # type: ignore[arg-type]
+    context = Context(hub, silo, silo.world.site, Desk(None, Audit(lambda _: None)), Metrics("1"))  # type: ignore[arg-type]
     held = HubCredentials(tmp_path / "hub.kubeconfig")
     whole = Agent(context, Identity("umbel-silo-hospital-a", "me", "1"), TokenStore(held))
     task = asyncio.create_task(whole.run())
@@ -255,10 +251,10 @@ async def test_nothing_is_removed_on_an_error(world: World, tmp_path: Path, monk
 async def test_a_silo_in_trouble_is_said_so_and_recovers(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0.0)
     monkeypatch.setattr("umbel_operator.agent.pauses.FIRST_SECONDS", 0.01)
     hub, silo = Hub(), Silo(world)
-    silo.trouble = Trouble("SiloUnreachable", "the silo's cluster does not answer its agent", temporary=True)
+    words = "the silo's cluster does not answer its agent"
+    silo.trouble = Trouble("SiloUnreachable", words, temporary=True, patience=0.0)
     hub.put(federated_client())
     async with at_work(hub, silo, tmp_path):
         await until(lambda: said(hub, "Ready") == "SiloUnreachable")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from unit.operator.agent.silo import NOW, RUNNING, UID, ended, pod
 
-from umbel_operator.agent.diagnosis import diagnose, final_round, newest
+from umbel_operator.agent.backends.kubernetes.diagnosis import diagnose, final_round, newest
 from umbel_operator.conditions import timestamp
 
 

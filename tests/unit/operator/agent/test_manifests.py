@@ -10,7 +10,7 @@ from unit.operator.agent.silo import NAME, NAMESPACE, UID, client, site_file
 
 from umbel.cli.client import client_command
 from umbel_operator import names
-from umbel_operator.agent import manifests
+from umbel_operator.agent.backends.kubernetes import manifests
 from umbel_operator.agent.federatedclient import Server
 
 SERVER = Server("grpcs://203.0.113.9:30443", "digits.default.umbel.internal")

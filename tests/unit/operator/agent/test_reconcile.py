@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unit.operator.agent.silo import NAME, NOW, RUNNING, UID, World, ended, pod, site_file
 
 from umbel_operator.agent import federatedclient, identity
-from umbel_operator.agent.plan import Apply
+from umbel_operator.agent.backends.kubernetes.actions import Apply
 from umbel_operator.agent.reconcile import troubled
 from umbel_operator.conditions import Condition
 

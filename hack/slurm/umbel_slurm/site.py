@@ -1,0 +1,168 @@
+"""A site as its users hold it: `running`, and what can be done with one in between."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from .config import Layout, slurm_conf
+from .processes import PATH, Daemons, SlurmError, descendants, free_ports, is_alive, kill, marked, program, until
+
+CONTROLLER = "slurmctld"
+MUNGE = "munged"
+
+
+class Site:
+    """``name``: short; ``nodes``: how many slurmd."""
+
+    def __init__(self, name: str, nodes: int = 1, *, cpus: int = 4) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"umbel-slurm-{name}-"))
+        controller, *others = free_ports(1 + nodes)
+        host = socket.gethostname().partition(".")[0]
+        cluster = f"umbel-{name}-{secrets.token_hex(4)}"
+        self.layout = Layout(cluster, self.folder, getpass.getuser(), host, controller, others, cpus)
+        self.nodes = self.layout.nodes
+        self.environment: Mapping[str, str] = {"SLURM_CONF": str(self.layout.conf)}
+        self._mark = cluster.upper().replace("-", "_")
+        self._daemons = Daemons(self.folder / "log", self._commands(), self.environment, self._mark)
+
+    def start(self) -> None:
+        """Returns when every node is idle."""
+        self._prepare()
+        for name in (MUNGE, CONTROLLER, *self.nodes):
+            self.start_daemon(name)
+        self.await_nodes(*self.nodes)
+
+    def stop(self) -> None:
+        """Ends everything that runs there, by id, and removes the folder."""
+        try:
+            for name in (*self.nodes, CONTROLLER):
+                self._daemons.stop(name, signal.SIGKILL)
+            until(self._nothing_left, f"the end of what runs in {self.layout.cluster}", 60)
+            self._daemons.stop(MUNGE, signal.SIGKILL)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- faults
+
+    def start_daemon(self, name: str) -> None:
+        """slurmctld, munged or a node. Returns when it answers; a node, when it is started."""
+        self._daemons.start(name)
+        if name == MUNGE:
+            self._settle(name, self.layout.munge_socket.exists)
+        if name == CONTROLLER:
+            self._settle(name, self.answers)
+
+    def stop_daemon(self, name: str, signum: int = signal.SIGTERM) -> None:
+        """The daemon alone; the jobs' processes go on."""
+        self._daemons.stop(name, signum)
+
+    def lose_node(self, node: str) -> None:
+        """As a power cut does it: the daemon and all that it runs, at once."""
+        process = self._daemons.running[node]
+        steps = marked(f"{self._mark}={node}") - {process.pid}
+        kill(descendants({process.pid, *steps}))
+        process.wait()
+        until(lambda: not any(is_alive(pid) for pid in steps), f"the end of {node}")
+
+    # ---- commands
+
+    def run(self, command: str, *arguments: str, input: str | None = None) -> str:
+        """What it prints. Raises SlurmError."""
+        done = subprocess.run(
+            [program(command), *arguments],
+            input=input,
+            capture_output=True,
+            text=True,
+            env={"PATH": PATH, **self.environment},
+            timeout=60,
+        )
+        if done.returncode:
+            raise SlurmError(f"{command} {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout.strip()
+
+    def answers(self) -> bool:
+        with contextlib.suppress(SlurmError):
+            return "is UP" in self.run("scontrol", "ping")
+        return False
+
+    def await_nodes(self, *nodes: str, state: str = "idle") -> None:
+        def settled() -> bool:
+            found = self.run("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
+            return {f"{node} {state}" for node in nodes} <= set(found)
+
+        until(settled, f"{', '.join(nodes)} {state} ({self._daemons.tail(CONTROLLER, 3)})")
+
+    def processes(self, job: str) -> list[int]:
+        """Of a job's steps, as long as they live: all that was started with its id in the environment."""
+        ours = marked(f"SLURM_CLUSTER_NAME={self.layout.cluster}")
+        return sorted(ours & marked(f"SLURM_JOB_ID={job}"))
+
+    # ---- pieces
+
+    def _commands(self) -> dict[str, list[str]]:
+        folder, conf = self.folder, str(self.layout.conf)
+        munge = {
+            "key-file": folder / "munge/munge.key",
+            "socket": self.layout.munge_socket,
+            "pid-file": folder / "munge/munged.pid",
+            "log-file": folder / "munge/munged.log",
+            "seed-file": folder / "munge/munged.seed",
+        }
+        return {
+            MUNGE: [
+                program("munged"),
+                "--foreground",
+                "--force",
+                "--num-threads=2",
+                *(f"--{name}={value}" for name, value in munge.items()),
+            ],
+            CONTROLLER: [program("slurmctld"), "-D", "-f", conf],
+            **{node: [program("slurmd"), "-D", "-f", conf, "-N", node] for node in self.layout.nodes},
+        }
+
+    def _prepare(self) -> None:
+        self.folder.chmod(0o711)  # for the munge socket
+        for name in ("log", "state", "munge", *(f"spool-{node}" for node in self.nodes)):
+            (self.folder / name).mkdir()
+        (self.folder / "munge").chmod(0o700)
+        key = self.folder / "munge/munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        self.layout.conf.write_text(slurm_conf(self.layout))
+
+    def _settle(self, name: str, ready: Callable[[], bool]) -> None:
+        def settled() -> bool:
+            if not self._daemons.alive(name):
+                raise SlurmError(f"{name} ended while it started:\n{self._daemons.tail(name)}")
+            return ready()
+
+        until(settled, f"{name} ready")
+
+    def _nothing_left(self) -> bool:
+        """Kills what is there; whether it was nothing. A slurmstepd has the environment of its slurmd."""
+        daemons = {process.pid for process in self._daemons.running.values()}
+        started = {pid for name in (CONTROLLER, *self.nodes) for pid in marked(f"{self._mark}={name}")} - daemons
+        left = descendants(started) | marked(f"SLURM_CLUSTER_NAME={self.layout.cluster}")
+        left = {pid for pid in left if is_alive(pid)}
+        kill(left)
+        return not left
+
+
+@contextlib.contextmanager
+def running(name: str, nodes: int = 1, *, cpus: int = 4) -> Iterator[Site]:
+    site = Site(name, nodes, cpus=cpus)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()

@@ -1,0 +1,107 @@
+"""One Slurm job: its script and its options. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from umbel_operator.agent.backends.local import command
+from umbel_operator.agent.backends.local.directory import LOG, STATE, TLS, TOKEN
+from umbel_operator.agent.batch.options import Options
+from umbel_operator.agent.federatedclient import FederatedClient, Server
+from umbel_operator.agent.quantity import parse
+from umbel_operator.agent.resources import effective, whole_cpus
+from umbel_operator.agent.site import Apptainer, Site, Slurm
+
+GPU, NODES, TASKS = "nvidia.com/gpu", "umbel.dev/nodes", "umbel.dev/tasks"
+DATA = "/data"  # in a container
+MIB = 1 << 20
+OTHER_TOKEN_EXIT = 75
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``script`` without the token, which comes with an attempt."""
+
+    client: FederatedClient
+    site: Site
+    slurm: Slurm
+    server: Server
+    folder: Path
+    surroundings: Mapping[str, str]
+
+    def script(self, token: str) -> str:
+        """A job that starts when another is wanted by now ends at once. The client is srun's, not the shell's: so it
+        hears of the time limit, of a preemption and of scancel."""
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in self._environment().items()]
+        wanted = shlex.quote(str(self.folder / TOKEN))
+        lines = [
+            "#!/bin/sh",
+            *exports,
+            f'[ "$(cat {wanted})" = {shlex.quote(token)} ] || exit {OTHER_TOKEN_EXIT}',
+            f"exec {shlex.join(['srun', '--export=ALL', f'--ntasks={self._tasks}', *self._command(token)])}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def options(self, name: str, comment: str) -> Options:
+        limits, slurm = effective(self.client, self.site.pods)["limits"], self.slurm
+        gpus, memory = self._whole(GPU), limits.get("memory")
+        named = {"partition": slurm.partition, "account": slurm.account, "qos": slurm.qos}
+        return Options(
+            name=name,
+            folder=self.folder / STATE,
+            output=self.folder / LOG,
+            time_seconds=slurm.time_limit_seconds,
+            comment=comment,
+            term_seconds=slurm.term_seconds,
+            tasks=self._tasks,
+            nodes=self._whole(NODES) or None,
+            cpus_per_task=whole_cpus(limits),
+            memory_mib=int(-(-parse(memory) // MIB)) if memory is not None else None,
+            gpus_per_task=gpus,
+            site={**slurm.options, **{key: value for key, value in named.items() if value is not None}},
+        )
+
+    def digest(self) -> str:
+        """Of all but the token and the agent's own surroundings, which change with its shell."""
+        plain = Request(self.client, self.site, self.slurm, self.server, self.folder, {})
+        return command.digest(plain.script(""), plain.options("x", "").arguments())
+
+    @property
+    def _tasks(self) -> int:
+        return max(1, self._whole(TASKS), self._whole(NODES))
+
+    def _whole(self, resource: str) -> int:
+        limits = effective(self.client, self.site.pods)["limits"]
+        return int(Fraction(parse(limits.get(resource, "0"))))
+
+    def _environment(self) -> dict[str, str]:
+        return command.environment(self.client, self.site, self.slurm.environment, self.surroundings)
+
+    def _command(self, token: str) -> list[str]:
+        container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
+        data = path if container is None or path is None else DATA
+        words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path)
+        words += command.fence(self.folder, token)
+        if container is not None:
+            return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
+        return [*command.python(self.slurm.python or ""), *words]
+
+
+def _apptainer(container: Apptainer, image: str, folder: Path, data: str | None, slurm: Slurm) -> list[str]:
+    """Nothing of the host is seen but the client's folder and its data. Of the folder only the state, and where it
+    says that it has ended, may be written to."""
+    binds = [f"{folder}:{folder}", f"{folder / TLS}:{folder / TLS}:ro"]
+    binds += [f"{data}:{DATA}:ro"] if data is not None else []
+    binds += [f"{path}:{path}:ro" for path in slurm.app_path]
+    inside = [f"--env={name}={value}" for name, value in slurm.environment.items()]
+    return [
+        *(container.program, "exec", "--containall", "--no-home"),
+        *(f"--bind={bind}" for bind in binds),
+        *inside,
+        *container.options,
+        container.images.get(image, f"docker://{image}"),
+    ]

@@ -1,0 +1,140 @@
+"""What Slurm's commands print, read. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from umbel_operator.agent.batch.base import BatchJob
+from umbel_operator.agent.batch.standing import PHASES, Phase
+
+FIELD, RECORD = "\x1f", "\x1e"  # nobody types these into a name or a comment
+QUEUE_FIELDS = (
+    "JobID",
+    "State",
+    "Reason",
+    "exit_code",
+    "RestartCnt",
+    "SubmitTime",
+    "StartTime",
+    "EndTime",
+    "NodeList",
+    "Name",
+    "Comment",
+)
+QUEUE_FORMAT = ",".join(f"{name}:{FIELD}" for name in QUEUE_FIELDS[:-1]) + f",{QUEUE_FIELDS[-1]}:{RECORD}"
+HISTORY_FIELDS = (
+    "JobIDRaw",
+    "State",
+    "Reason",
+    "ExitCode",
+    "Restarts",
+    "Submit",
+    "Start",
+    "End",
+    "NodeList",
+    "JobName",
+    "Comment",
+)
+NOTHING = {"", "(null)", "N/A", "None", "Unknown", "None assigned"}
+MOST_NODES = 4096
+
+
+class NotUnderstood(ValueError):
+    """A command printed something else than was asked for."""
+
+
+def submitted(text: str) -> str:
+    """The id that ``sbatch --parsable`` printed: ``12`` or, on several clusters, ``12;name``."""
+    lines = text.split()
+    if len(lines) != 1 or not (match := re.fullmatch(r"(\d+)(;\S+)?", lines[0])):
+        raise NotUnderstood(f"sbatch printed {text[:200]!r}, which is not a job's id")
+    return match[1]
+
+
+def queue(text: str) -> list[BatchJob]:
+    """What squeue printed in `QUEUE_FORMAT`."""
+    *records, rest = text.split(RECORD)
+    if rest.strip():
+        raise NotUnderstood(f"squeue printed {rest[:200]!r}, which is not the end of a job")
+    return [_job(record.strip("\n").split(FIELD), wait_status) for record in records]
+
+
+def history(text: str) -> list[BatchJob]:
+    """What sacct printed in `HISTORY_FIELDS`, with `FIELD` between them."""
+    return [_job(line.split(FIELD), code_and_signal) for line in text.splitlines() if line]
+
+
+def wait_status(text: str) -> tuple[int | None, int | None]:
+    """(exit code, signal) of a job of squeue, as ``wait`` gives them; later versions print them as sacct does."""
+    if ":" in text:
+        return code_and_signal(text)
+    status = int(text)
+    return status >> 8 & 0xFF, status & 0x7F
+
+
+def code_and_signal(text: str) -> tuple[int | None, int | None]:
+    code, _, signal = text.partition(":")
+    return (int(code), int(signal or 0)) if code else (None, None)
+
+
+def nodes(text: str) -> tuple[str, ...]:
+    """A list of hosts, written out: ``n[1-2,07],gpu`` has four."""
+    found: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        names = [""]
+        for literal, ranges in re.findall(r"([^\[]*)(?:\[([^\]]*)\])?", part):
+            ends = _numbers(ranges) if ranges else [""]
+            if len(names) * len(ends) > MOST_NODES:
+                raise NotUnderstood(f"a list of more than {MOST_NODES} nodes")
+            names = [name + literal + end for name in names for end in ends]
+        found += names
+    return tuple(found)
+
+
+def _numbers(ranges: str) -> list[str]:
+    found: list[str] = []
+    for part in ranges.split(","):
+        first, dash, last = part.partition("-")
+        if not dash:
+            found.append(part)
+            continue
+        if not (first.isdecimal() and last.isdecimal()) or int(last) - int(first) >= MOST_NODES:
+            raise NotUnderstood(f"{part!r} is not a range of nodes")
+        found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    return found
+
+
+def _job(fields: Sequence[str], exit_of: Callable[[str], tuple[int | None, int | None]]) -> BatchJob:
+    if len(fields) != len(QUEUE_FIELDS):
+        raise NotUnderstood(f"a job of {len(fields)} fields instead of {len(QUEUE_FIELDS)}: {fields!r:.200}")
+    id, state, reason, status, restarts, submitted, started, ended, where, name, comment = map(_text, fields)
+    try:
+        word = state.split()[0]  # "CANCELLED by 1000"
+        over = PHASES.get(word) is Phase.ENDED or word == "COMPLETING"  # before, they are predictions
+        exit_code, signal = exit_of(status) if over else (None, None)
+        return BatchJob(
+            id=str(int(id)),
+            state=word,
+            name=name,
+            comment=comment,
+            reason=reason,
+            nodes=nodes(where),
+            submitted=_time(submitted),
+            started=_time(started),
+            ended=_time(ended) if over else None,
+            exit_code=exit_code,
+            signal=signal,
+            restarts=int(restarts or 0),
+        )
+    except (ValueError, IndexError) as error:
+        raise NotUnderstood(f"a job that is not understood ({error}): {fields!r:.200}") from error
+
+
+def _text(field: str) -> str:
+    field = field.strip()
+    return "" if field in NOTHING else field
+
+
+def _time(field: str) -> float | None:
+    return float(field) if field else None
