@@ -69,7 +69,7 @@ def _now() -> Sequence[Panel]:
             "As their status says; a job leads to its own page. The deadline is spec.activeDeadlineSeconds.",
             {"fl_namespace": "Namespace", "fl_job": "Job", "phase": "Phase"},
             [
-                Column("In phase", by_job("fl_federatedjob_status_phase", "max", "phase") + " == 1"),
+                Column("", by_job("fl_federatedjob_status_phase", "max", "phase") + " == 1"),
                 Column("Round", by_job("fl_federatedjob_round")),
                 Column("of", by_job("fl_federatedjob_rounds_target")),
                 Column(

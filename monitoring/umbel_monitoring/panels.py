@@ -13,6 +13,12 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = common_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD, SOON, BAD = "green", "orange", "red"
+COLORS = {  # of names that mean something, in every graph
+    **dict.fromkeys(("full", "committed", "Ready", "connected", "Complete", "accepted"), GOOD),
+    **dict.fromkeys(("partial", "declined", "Progressing"), "blue"),
+    **dict.fromkeys(("timed_out", "absent", "Suspended", "refused"), SOON),
+    **dict.fromkeys(("lost", "abandoned", "Unknown", "Failed", "unidentified"), BAD),
+}
 COLUMNS = 24  # of Grafana's grid
 
 Panel = timeseries.Panel | stat.Panel | table.Panel | statetimeline.Panel
@@ -82,7 +88,13 @@ def graph(
     if steps:
         lines = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds(_thresholds(steps)).thresholds_style(lines)
+    for name, color in COLORS.items():
+        panel = panel.override_by_name(name, [_color(color)])
     return panel.data_links([link]) if link is not None else panel
+
+
+def _color(name: str) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": name})
 
 
 def number(
@@ -113,7 +125,7 @@ def states(
 
 @dataclass(frozen=True)
 class Column:
-    """``name``: heading. ``unit`` and ``steps`` as elsewhere."""
+    """``name``: heading; empty for one of which only the labels are shown. ``unit`` and ``steps`` as elsewhere."""
 
     name: str
     expr: str
@@ -137,13 +149,13 @@ def rows(
     values = {f"Value #{letter}": column for letter, column in zip("ABCDEFGHIJ", columns, strict=False)}
     order = [*keys, *values]
     organise = {
-        "excludeByName": {"Time": True},
+        "excludeByName": {"Time": True, **{name: True for name, column in values.items() if not column.name}},
         "indexByName": {name: index for index, name in enumerate(order)},
-        "renameByName": {**keys, **{name: column.name for name, column in values.items()}},
+        "renameByName": {**keys, **{name: column.name for name, column in values.items() if column.name}},
     }
     panel = panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     panel = panel.with_transformation(models.DataTransformerConfig(id_val="organize", options=organise))
-    for column in columns:
+    for column in filter(lambda column: column.name, columns):
         panel = panel.override_by_name(column.name, _properties(column))
     return panel.override_by_name(keys[leads], [models.DynamicConfigValue(id_val="links", value=[link.build()])])
 

@@ -70,6 +70,15 @@ def _steps(panel: Panel) -> list[tuple[float, str]]:
     return [(float("-inf") if step["value"] is None else step["value"], step["color"]) for step in steps]
 
 
+def _colors(panel: Panel, lines: list[Line]) -> list[str]:
+    """Those that the page fixes, and the palette's."""
+    fixed = {
+        override["matcher"]["options"]: NAMED[override["properties"][0]["value"]["fixedColor"]]
+        for override in panel["fieldConfig"]["overrides"]
+    }
+    return [fixed.get(line.name, PALETTE[index % len(PALETTE)]) for index, line in enumerate(lines)]
+
+
 def _color(panel: Panel, value: float) -> str:
     reached = [color for threshold, color in _steps(panel) if value >= threshold]
     return NAMED.get(reached[-1], NAMED["text"]) if reached else NAMED["text"]
@@ -78,7 +87,7 @@ def _color(panel: Panel, value: float) -> str:
 def _graph(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source) -> None:
     axes, lines, unit = figure.add_axes(inner), _lines(panel, source), _unit(panel)
     custom = panel["fieldConfig"]["defaults"].get("custom", {})
-    colors = [PALETTE[index % len(PALETTE)] for index in range(len(lines))]
+    colors = _colors(panel, lines)
     if custom.get("drawStyle") == "bars":
         _stack(axes, lines, colors, source)
     else:
@@ -89,9 +98,10 @@ def _graph(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source
     for threshold, _ in _steps(panel):
         if custom.get("thresholdsStyle") and threshold > float("-inf"):
             axes.axhline(threshold, color=NAMED["red"], linestyle="--", linewidth=0.9)
-    axes.set_xlim(source.start, source.end)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{(at - source.start) / 60:.1f} min"))
+    if not any(value for line in lines for value in line.values):
+        axes.set_ylim(0, 1)
+    axes.set_axisbelow(True)
+    _clock(axes, source)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
     axes.tick_params(labelsize=6.5, length=2, color="#999999")
@@ -102,18 +112,27 @@ def _graph(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source
         _legend(axes, lines)
 
 
+def _clock(axes: Axes, source: Source) -> None:
+    """Minutes and seconds since the start."""
+    axes.set_xlim(source.start, source.end)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda at, _: "{:.0f}:{:02.0f}".format(*divmod(at - source.start, 60)))
+    )
+
+
 def _legend(axes: Axes, lines: list[Line]) -> None:
     """Of those that are not zero throughout, as many as there is room for."""
     handles, labels = axes.get_legend_handles_labels()
     alive = {line.name for line in lines if any(line.values)} or {lines[0].name}
-    kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label in alive][:4]
+    kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label in alive][:6]
     if kept:
         axes.legend(
             [handle for handle, _ in kept],
             [label for _, label in kept],
             loc="upper left",
             bbox_to_anchor=(-0.08, -0.13),
-            ncols=4,
+            ncols=6,
             frameon=False,
             fontsize=6.5,
             handlelength=1.2,
@@ -143,7 +162,8 @@ def _number(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Sourc
 
 
 def _states(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source) -> None:
-    axes, lines = figure.add_axes(inner), _lines(panel, source)
+    left, bottom, width, height = inner
+    axes, lines = figure.add_axes((left + 0.02, bottom, width - 0.02, height)), _lines(panel, source)
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
     for row, line in enumerate(lines):
         for at, value in zip(line.times, line.values, strict=True):
@@ -151,8 +171,7 @@ def _states(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Sourc
             if color != "transparent":
                 axes.barh(row, source.step, left=at, color=NAMED[color], height=0.75, linewidth=0)
     axes.set_yticks(range(len(lines)), [line.name for line in lines], fontsize=7)
-    axes.set_xlim(source.start, source.end)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{(at - source.start) / 60:.1f} min"))
+    _clock(axes, source)
     axes.tick_params(labelsize=6.5, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -161,11 +180,12 @@ def _states(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Sourc
 def _table(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source) -> None:
     """As Grafana's merge does it: rows with the same values of shared labels are one."""
     (organise,) = (t["options"] for t in panel["transformations"] if t["id"] == "organize")
-    headings = {name: organise["renameByName"][name] for name in organise["indexByName"]}
+    order = sorted(organise["indexByName"], key=organise["indexByName"].__getitem__)
+    headings = {name: organise["renameByName"][name] for name in order if name not in organise["excludeByName"]}
     units = {o["matcher"]["options"]: o["properties"] for o in panel["fieldConfig"]["overrides"]}
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for target in panel["targets"]:
-        heading = headings[f"Value #{target['refId']}"]
+        heading = headings.get(f"Value #{target['refId']}", "")
         unit = next((p["value"] for p in units.get(heading, []) if p["id"] == "unit"), "none")
         for line in source.lines(target):
             row = found.setdefault((line.labels["fl_namespace"], line.labels["fl_job"]), {})

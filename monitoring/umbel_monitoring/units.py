@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SECONDS = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
+SECONDS = ((31557600, "year"), (86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def written(value: float, unit: str) -> str:

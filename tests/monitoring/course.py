@@ -32,6 +32,7 @@ SHORTER = {
     "siloUnknown": {"for": "1s"},
     "serverNotReady": {"for": "1s"},
     "waitingForSilos": {"for": "1s"},
+    "roundPastDeadline": {"for": "1s", "graceSeconds": 1},
     "checkpointOld": {"for": "1s", "rounds": 0.001},
     "updatesRejected": {"for": "1s", "ratio": 0.01},
     "metricsWithheld": {"rounds": 1},
@@ -78,19 +79,19 @@ def played(folder: Path) -> Iterator[Scene]:
             hub.agents(*SILOS)
             prometheus.until('fl_silos{state="Ready"}', len(SILOS))
             _course(scene, hub, folder)
+            _hanging(scene, hub, folder)
             _away(scene, hub, folder)
             scene.end = time.time()
         yield scene
 
 
 def _job(name: str = "steered", **spec: Any) -> dict[str, Any]:
-    made = manifest(
-        SILOS,
-        app={"client": "controlled:app", "image": "registry.local/steered:1", "config": {"size": 64}},
-        rounds={"total": ROUNDS, "quorum": 3, "timeoutSeconds": 600, "maxConsecutiveAbandoned": 1000},
-        limits={"maxAbs": 0.25},
-        **spec,
-    )
+    sections = {
+        "app": {"client": "controlled:app", "image": "registry.local/steered:1", "config": {"size": 64}},
+        "rounds": {"total": ROUNDS, "quorum": 3, "timeoutSeconds": 600, "maxConsecutiveAbandoned": 1000},
+        "limits": {"maxAbs": 0.25},
+    }
+    made = manifest(SILOS, **{**sections, **spec})
     return {**made, "metadata": {"name": name, "namespace": "default"}}
 
 
@@ -158,6 +159,19 @@ def _abandoned(scene: Scene, job: hubs.Job) -> None:
     wait_for(committed, "a quorum", PATIENCE)
 
 
+def _hanging(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
+    """A job whose rule does not end, past the deadline of its round; and then it does."""
+    rounds = {"total": 1, "timeoutSeconds": 10}
+    job = hubs.Job(hub, _job("hanging", rounds=rounds, strategy={"name": "hanging:Hanging"}), folder / "hanging")
+    job.control.order("step", "hold")
+    job.start_server()
+    scene.prometheus.target("hanging", job.metrics)
+    job.start_clients(SILOS)
+    scene.alarm("UmbelRoundPastDeadline")
+    job.control.end("step")
+    scene.prometheus.until('fl_federatedjob_status_phase{fl_job="hanging", phase="Complete"}', 1)
+
+
 def _away(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     """A job whose server cannot start, and then an API server that is away."""
     wrong = hubs.Job(hub, _job("wrong", strategy={"name": "nowhere:Rule"}), folder / "wrong")
@@ -165,7 +179,7 @@ def _away(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     scene.alarm("UmbelJobFailed")
     with hub.without_api():
         scene.alarm("UmbelOperatorDeaf")
-    scene.alarm("UmbelReconcileErrors")
+        scene.alarm("UmbelReconcileErrors")  # a job that has ended is looked at once a minute
 
 
 def text(address: str) -> bytes:

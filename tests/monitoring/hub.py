@@ -126,7 +126,8 @@ class Job:
         federation, admin = (hub.get("svc", s)["spec"]["clusterIP"] for s in (names.server(name), names.admin(name)))
         self.metrics = f"{admin}:9090"
         arguments = [
-            *("server", "--job", job, "--state", state, "--uid", self.uid, "--tls", tls, "--path", APP),
+            *("server", "--job", job, "--state", state, "--uid", self.uid, "--tls", tls),
+            *("--path", APP, "--path", Path(__file__).parent / "app"),
             *("--listen", f"grpcs://{federation}:8443", "--admin", f"{admin}:9443", "--http", self.metrics),
             *("--operator", pki.operator_id(pki.TRUST_DOMAIN)),
         ]

@@ -13,9 +13,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from umbel.server.metric_names import METRICS
+from umbel_monitoring import alerts
 from umbel_monitoring.__main__ import files
 from umbel_operator.metrics import OF_A_JOB, Metrics
 
+from .conftest import ROOT
 from .pages import CHART, FILES, panels, queries, read
 
 PAGES = [read(path) for path in FILES]
@@ -102,3 +104,26 @@ def test_every_metric_of_the_server_is_on_a_page_or_known_not_to_be() -> None:
         "fl_job_round_timeout_seconds",  # the alert on old checkpoints measures with it
         "fl_round_start_timestamp_seconds",
     }
+
+
+# ---- the page of the docs
+
+TOLD = (ROOT / "docs/monitoring.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", OF_A_JOB)
+def test_every_figure_of_a_job_is_told(name: str) -> None:
+    declared = OF_A_JOB[name]
+    labels = "; ".join(f"`{key}`: {', '.join(values) or 'any of the job'}" for key, values in declared.labels.items())
+    assert f"| `{name}` | {labels} | {declared.help.rstrip('.')} |" in TOLD
+
+
+def test_every_metric_of_the_operator_and_no_other_is_told() -> None:
+    told = set(re.findall(r"^\| `(fl_\w+)`", TOLD, re.MULTILINE))
+    own = {f"{m.name}_total" if m.type == "counter" else m.name for m in Metrics("1").registry.collect()}
+    assert told == own
+
+
+def test_every_alert_and_no_other_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \| .+ \| \[runbook\]\(runbooks/\1\.md\) \|$", TOLD, re.MULTILINE)
+    assert told == [(alert.name, alert.severity) for group in alerts.GROUPS for alert in group.alerts]

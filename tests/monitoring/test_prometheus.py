@@ -19,7 +19,7 @@ VARIABLES = {"namespace": "default", "job": "steered", "__rate_interval": "15s"}
 ALL = [query for path in FILES for query in queries(read(path))]
 # What moves only in a fault that cannot be had without breaking the server, or faster than a machine is.
 STILL = {"Updates held", "Checkpoints not written", "How long an update is held"}
-NOT_PROVOKED = {"UmbelUpdatesHeldWhileIdle", "UmbelRoundPastDeadline"}
+NOT_PROVOKED = {"UmbelUpdatesHeldWhileIdle"}
 
 
 @pytest.fixture(scope="module")

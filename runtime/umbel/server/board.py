@@ -22,6 +22,7 @@ from umbel.server.logs import Log
 from umbel.server.metric_names import PHASES
 from umbel.server.metrics import ServerMetrics
 from umbel.server.records import RoundRecord
+from umbel.server.tracing import NoTraces, Traces
 from umbel.server.traffic import Traffic
 
 KEPT = 20  # rounds in status and state; history.jsonl has them all
@@ -68,6 +69,7 @@ class Board:
         traffic: Traffic,
         log: Log,
         kept: Mapping[str, Any],
+        traces: Traces | None = None,
     ) -> None:
         self.ended_was_read = asyncio.Event()
         self._timeouts = (job.spec.rounds.timeout_seconds, _evaluation_seconds(job))
@@ -77,6 +79,7 @@ class Board:
         self._metrics = metrics
         self._traffic = traffic
         self._log = log
+        self._traces = traces or NoTraces()
         self._shown = Released.from_json(kept)
         self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
@@ -139,6 +142,7 @@ class Board:
             self.checkpoint_failed("disk_full" if error.errno in FULL else "io_error")
         self._metrics.publish_round(record, traffic.residences)
         self._metrics.publish_traffic(traffic, buffered_bytes)
+        self._traces.released(record)
         fields: dict[str, Any] = {"reason": record.reason} if record.reason else {}
         seconds = round(sum(record.seconds.values()), 3)
         self._log(
