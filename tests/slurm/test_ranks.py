@@ -105,7 +105,8 @@ async def test_both_nodes_stop_at_the_same_step(
         await large_desk.slurm.cancel(id, "TERM")
         found, standing = await large_desk.until_phase(id, Phase.ENDED)
         assert (standing.reason, found.exit_code) == ("Stopped", 75), large_desk.said()
-    await large_desk.until_said("round 1: update accepted (6 steps)")
+        assert "round 1: update accepted (6 steps)" in large_desk.said()
+    await large_desk.until(id, lambda *_: bool(federation.history()))
     assert step(tmp_path, 0) == step(tmp_path, 1) == 6
     (tmp_path / "go").touch()
     last = await large_desk.submit(command, tasks=2, nodes=2) if how == "TERM" else id
