@@ -30,14 +30,18 @@ import parallel
 import umbel
 
 HERE = Path(__file__).parent
+calls = 0
 
 def train(model, batches):
-    """Every rank says at which step it is; the first waits at its fifth until it is told to stop, or to go on."""
+    """Every rank says at which step it is; the first does not end its fifth until it is told to stop, or to go on."""
+    global calls
+    calls += 1
+    rank = int(os.environ["SLURM_PROCID"])
     def seen():
-        for step, batch in enumerate(batches):
-            (HERE / f"{os.environ['SLURM_PROCID']}.{os.environ['SLURMD_NODENAME']}").write_text(str(step + 1))
+        for step, batch in enumerate(batches, 1):
+            (HERE / f"round-{calls}.rank-{rank}").write_text(str(step))
             yield batch
-            while step == 4 and os.environ["SLURM_PROCID"] == "0" and not (HERE / "go").exists():
+            while rank == 0 and step == 5 and not batches._progress.stop.is_set() and not (HERE / "go").exists():
                 time.sleep(0.05)
     return parallel.train(model, seen())
 
@@ -75,50 +79,47 @@ async def test_two_nodes_train_as_one_client_does_alone(large_desk: Desk, proces
         np.testing.assert_allclose(together[name], array, atol=1e-3)
 
 
-async def test_term_has_both_nodes_stop_at_the_same_step(
-    large_desk: Desk, processes: Processes, tmp_path: Path
+def step(folder: Path, rank: int) -> int:
+    """At which the rank is, or ended, in its first round."""
+    path = folder / f"round-1.rank-{rank}"
+    return int(path.read_text() or 0) if path.exists() else 0
+
+
+def waiting(processes: Processes, folder: Path, **rounds: int) -> Federation:
+    (folder / "waiting.py").write_text(WAITING.strip())
+    made = job("waiting:app", rounds={"timeoutSeconds": 600, **rounds}, evaluation={"everyRounds": 0})
+    return Federation(processes, folder, made, folder, EXAMPLE)
+
+
+@pytest.mark.parametrize("how", ["TERM", "WrapUp"])
+async def test_both_nodes_stop_at_the_same_step(
+    large_desk: Desk, processes: Processes, tmp_path: Path, how: str
 ) -> None:
-    """Without agreement the second rank would wait for the first in a reduction, or the other way round."""
-    (tmp_path / "waiting.py").write_text(WAITING.strip())
-    federation = Federation(
-        processes,
-        tmp_path,
-        job("waiting:app", rounds={"total": 2, "timeoutSeconds": 600}, evaluation={"everyRounds": 0}),
-        tmp_path,
-        EXAMPLE,
-    )
-    options = ("--rank-host", "127.0.0.1", "--stop-seconds", "60")
-    command = federation.client(*options, **LOOPBACK)
+    """Without agreement the second rank, a step ahead, would wait for the first in a reduction for ever."""
+    pace = {"timeoutSeconds": 120, "graceSeconds": 60} if how == "WrapUp" else {}
+    federation = waiting(processes, tmp_path, total=2, **pace)
+    command = federation.client("--rank-host", "127.0.0.1", "--stop-seconds", "60", **LOOPBACK)
     id = await large_desk.submit(command, tasks=2, nodes=2)
-    first, second = tmp_path / "0.n1", tmp_path / "1.n2"
-    await large_desk.until(id, lambda *_: second.exists() and second.read_text() == "6")
-    await large_desk.slurm.cancel(id, "TERM")
-    await large_desk.until_said("told to end")
+    await large_desk.until(id, lambda *_: step(tmp_path, 1) == 6)
+    if how == "TERM":
+        await large_desk.slurm.cancel(id, "TERM")
+        found, standing = await large_desk.until_phase(id, Phase.ENDED)
+        assert (standing.reason, found.exit_code) == ("Stopped", 75), large_desk.said()
+        assert "round 1: update accepted (6 steps)" in large_desk.said()
+    await large_desk.until(id, lambda *_: bool(federation.history()))
+    assert step(tmp_path, 0) == step(tmp_path, 1) == 6
     (tmp_path / "go").touch()
-    found, standing = await large_desk.until_phase(id, Phase.ENDED)
-    assert (standing.reason, found.exit_code) == ("Stopped", 75), large_desk.said()
-    assert first.read_text() == second.read_text() == "6"
-    assert "round 1: update accepted (6 steps)" in large_desk.said()
-    again = await large_desk.submit(command, tasks=2, nodes=2)  # the next attempt trains the next round
-    await completed(large_desk, again)
+    last = await large_desk.submit(command, tasks=2, nodes=2) if how == "TERM" else id
+    await completed(large_desk, last)
     assert [(record["partial"], record["full"]) for record in federation.history()] == [(1, 0), (0, 1)]
 
 
 async def test_a_node_that_is_lost_ends_all_ranks(large_desk: Desk, processes: Processes, tmp_path: Path) -> None:
     """Nobody waits in a reduction for one that is gone; the next attempt trains the round."""
-    (tmp_path / "waiting.py").write_text(WAITING.strip())
-    federation = Federation(
-        processes,
-        tmp_path,
-        job("waiting:app", rounds={"total": 1, "timeoutSeconds": 600}, evaluation={"everyRounds": 0}),
-        tmp_path,
-        EXAMPLE,
-    )
-    options = ("--rank-host", "127.0.0.1")
-    command = federation.client(*options, **LOOPBACK)
+    federation = waiting(processes, tmp_path, total=1)
+    command = federation.client("--rank-host", "127.0.0.1", **LOOPBACK)
     id = await large_desk.submit(command, tasks=2, nodes=2)
-    second = tmp_path / "1.n2"
-    await large_desk.until(id, lambda *_: second.exists() and second.read_text() == "6")
+    await large_desk.until(id, lambda *_: step(tmp_path, 1) == 6)
     here = large_desk.site.processes(id)
     large_desk.site.lose_node("n2")
     _, standing = await large_desk.until_phase(id, Phase.ENDED)

@@ -232,6 +232,9 @@ async def meet(app: Client, state: Path, place: Place, credentials: Credentials,
     except TimeoutError:
         await leader.end()
         raise RankLost(f"not all of the {place.size} ranks came within {meeting.MEETING_SECONDS:g} s") from None
+    except BaseException:
+        await leader.end()
+        raise
     finally:
         server.close()
         path.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ async def receive(reader: asyncio.StreamReader) -> tuple[Message, dict[str, Arra
         raise ChannelError("the other rank has gone") from None
     except OSError as error:
         raise ChannelError(f"the other rank has gone: {error}") from None
-    except (ValueError, TypeError, KeyError, asyncio.LimitOverrunError) as error:
+    except (ValueError, TypeError, KeyError, MemoryError, asyncio.LimitOverrunError) as error:
         raise ChannelError(f"the other rank sent something that is no message: {error}") from None
 
 
