@@ -71,7 +71,9 @@ def test_preempted_it_is_submitted_again_and_the_rounds_go_on(api: Api, cluster:
         job.await_condition(HPC, "Ready", "Running")
         ((first, _),) = mine(cluster, agent)
         wrap = "--wrap=sleep 20"
-        urgent = cluster.run("sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", wrap)
+        urgent = cluster.run(
+            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--output=/dev/null", wrap
+        )
         try:
             until(lambda: first not in dict(mine(cluster, agent)), "it gives way", agent.log)
             second = until(lambda: dict(mine(cluster, agent)) or None, "it is submitted again", agent.log)
@@ -103,7 +105,13 @@ def test_what_is_queued_is_not_said_to_run_and_what_is_impossible_is_said_so(
 ) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
         everything = cluster.run(
-            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--wrap=sleep 600"
+            "sbatch",
+            "--parsable",
+            "--partition=hi",
+            "--nodes=2",
+            "--exclusive",
+            "--output=/dev/null",
+            "--wrap=sleep 600",
         )
         agent = hpc(job, cluster)
         try:
