@@ -23,6 +23,7 @@ Objects = list[Object]  # Kube.list hides the name below
 
 UMBEL = "umbel.dev/v1alpha1"
 CALL_SECONDS = 30.0
+CALLS_AT_ONCE = 32  # more would only wait at the server, and use up their time there
 WATCH_SECONDS = 300  # the server ends a watch then; a connection that died unnoticed lasts no longer
 WATCH_GRACE = 15.0
 PAUSE_SECONDS = (0.5, 30.0)  # first and longest pause of a watch that fails
@@ -30,6 +31,7 @@ PAGE = 500
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
+METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"  # "List" is put in for a list
 
 
 class Kind(NamedTuple):
@@ -105,6 +107,7 @@ class Kube:
         self._stamp: object = None
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @classmethod
     def from_kubeconfig(cls, path: Path, context: str | None = None) -> Kube:
@@ -140,8 +143,7 @@ class Kube:
         return await _or_none(self.request("GET", kind.path(namespace, name)))
 
     async def list(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> Objects:
-        items, _ = await self._list(kind, namespace, selector)
-        return items
+        return [item async for items, _ in self._pages(kind, namespace, selector) for item in items]
 
     async def create(self, obj: Object) -> Object:
         """Raises ApiError 409 when it is there."""
@@ -186,25 +188,31 @@ class Kube:
         return True
 
     async def watch(
-        self, kind: Kind, namespace: str | None = None, *, selector: str = ""
+        self, kind: Kind, namespace: str | None = None, *, selector: str = "", metadata_only: bool = False
     ) -> AsyncIterator[tuple[str, Object]]:
         """For ever: ADDED of every object, SYNCED with an empty object, then changes as they come. After a gap
-        everything is listed again, and what went in the gap is DELETED."""
+        everything is listed again, and what went in the gap is DELETED. ``metadata_only``: that is all of each object
+        that the server sends."""
         known: dict[tuple[str, str], Object] = {}
+        accept, accept_list = (METADATA.format(""), METADATA.format("List")) if metadata_only else (JSON, JSON)
         pause = PAUSE_SECONDS[0]
         while True:
             try:
-                items, version = await self._list(kind, namespace, selector)
-                current = {_key(item): item for item in items}
-                for key in known.keys() - current.keys():
-                    yield "DELETED", known[key]
-                for key, item in current.items():
-                    yield ("MODIFIED" if key in known else "ADDED"), item
-                known = {key: {"metadata": _name(item), "kind": kind.kind} for key, item in current.items()}
+                found: set[tuple[str, str]] = set()
+                version = ""
+                async for items, newest in self._pages(kind, namespace, selector, accept_list):
+                    version = newest
+                    for item in items:
+                        found.add(_key(item))
+                        change = "MODIFIED" if _key(item) in known else "ADDED"
+                        known[_key(item)] = {"metadata": _name(item), "kind": kind.kind}
+                        yield change, item
+                for key in known.keys() - found:
+                    yield "DELETED", known.pop(key)
                 yield "SYNCED", {}
                 pause = PAUSE_SECONDS[0]
                 while True:
-                    async for change, item in self._changes(kind, namespace, selector, version):
+                    async for change, item in self._changes(kind, namespace, selector, version, accept):
                         version = item["metadata"]["resourceVersion"]
                         if change == "BOOKMARK":
                             continue
@@ -227,12 +235,16 @@ class Kube:
         body: Any = None,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Any:
         """The answer's JSON. Raises ApiError."""
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
         for attempt in (1, 2):
-            call = self._call(method, path, body, params, content_type, aiohttp.ClientTimeout(total=CALL_SECONDS))
             try:
-                async with call as response:
+                async with (
+                    self._slots,
+                    self._call(method, path, body, params, content_type, timeout, accept) as response,
+                ):
                     text = await response.text()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise ApiError(0, "Unreachable", str(error) or type(error).__name__) from None
@@ -269,20 +281,22 @@ class Kube:
         params = {"fieldManager": manager, "force": "true"}
         return dict(await self.request("PATCH", path, body=obj, params=params, content_type=APPLY))
 
-    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> tuple[Objects, str]:
-        """In pages; with what a watch goes on from."""
-        items: list[Object] = []
+    async def _pages(
+        self, kind: Kind, namespace: str | None, selector: str, accept: str = JSON
+    ) -> AsyncIterator[tuple[Objects, str]]:
+        """Page by page, each with what a watch would go on from; the last one's is of the whole list."""
         params = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
-            page = await self.request("GET", kind.path(namespace), params=params)
-            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or []]
+            page = await self.request("GET", kind.path(namespace), params=params, accept=accept)
+            items = [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in page.get("items") or []]
             following = page["metadata"].get("continue")
+            yield items, page["metadata"].get("resourceVersion", "")
             if not following:
-                return items, page["metadata"].get("resourceVersion", "")
+                return
             params["continue"] = following
 
     async def _changes(
-        self, kind: Kind, namespace: str | None, selector: str, version: str
+        self, kind: Kind, namespace: str | None, selector: str, version: str, accept: str
     ) -> AsyncIterator[tuple[str, Object]]:
         """One watch request. Raises ApiError, 410 when ``version`` is too old."""
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
@@ -291,7 +305,7 @@ class Kube:
             params["labelSelector"] = selector
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + WATCH_GRACE, sock_connect=CALL_SECONDS)
         try:
-            async with self._call("GET", kind.path(namespace), None, params, JSON, timeout) as response:
+            async with self._call("GET", kind.path(namespace), None, params, JSON, timeout, accept) as response:
                 if response.status == 401:
                     self._access = None
                 if response.status >= 400:
@@ -313,9 +327,10 @@ class Kube:
         params: Mapping[str, str] | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
+        accept: str,
     ) -> Any:
         reach = self.access
-        headers = {"Accept": JSON, "User-Agent": "umbel"}
+        headers = {"Accept": accept, "User-Agent": "umbel"}
         if reach.token:
             headers["Authorization"] = f"Bearer {reach.token}"
         data = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 SILO_STATES = ("Ready", "Unknown", "Suspended")
 PHASES = ("Progressing", "Suspended", "Complete", "Failed")
@@ -14,6 +14,7 @@ class Metrics:
     """One registry; what has no value yet shows 0."""
 
     def __init__(self, version: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._passes = Histogram(
             "fl_reconcile_duration_seconds", "Duration of a pass.", ["kind"], registry=self.registry

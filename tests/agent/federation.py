@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from cluster.federation import unasked
 from umbel_cluster.api import Api
 
 from umbel.wire import pki
@@ -159,7 +160,7 @@ class Federation:
         (folder / "hub.kubeconfig").write_bytes(given)
         (folder / "hub.kubeconfig").chmod(0o600)
         self.ask(silo)
-        whole = {"silo": silo, "policy": {"images": ["registry.example.org/acme/*"]}, **site}
+        whole = {"silo": silo, "policy": unasked("registry.example.org/acme/*"), **site}
         agent = Agent(silo, folder, whole, list(options), environment or {})
         self.agents[silo] = agent
         agent.start()

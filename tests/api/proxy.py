@@ -43,18 +43,42 @@ class Proxy:
     def __init__(self, server: str, context: ssl.SSLContext) -> None:
         self.calls: list[str] = []
         self.answers: list[tuple[str, int]] = []  # path fragment → status to answer once instead
+        self.too_old = 0  # so many watches are answered that they would go on from too long ago
         self.at = 0
         self.cut: Callable[[], None] = lambda: None
         self.url = ""
         self.stop: Callable[[], object] = lambda: None
         self._server = server
         self._context = context
+        self._watches: set[asyncio.Task[Any]] = set()
 
     def reset(self) -> None:
         self.calls.clear()
         self.at = 0
 
+    def cut_watches(self) -> int:
+        """How many there were: their connections end in the middle of a line, or of nothing."""
+        cut = list(self._watches)
+        for task in cut:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        return len(cut)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "watch=" not in request.query_string:
+            return await self._pass_on(request)
+        if self.too_old:
+            self.too_old -= 1
+            status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
+            return web.json_response({"type": "ERROR", "object": {**status, "message": "too old resource version"}})
+        task = asyncio.current_task()
+        assert task is not None
+        self._watches.add(task)
+        try:
+            return await self._pass_on(request)
+        finally:
+            self._watches.discard(task)
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         for number, (fragment, status) in enumerate(self.answers):
             if fragment in request.path_qs and request.method in WRITES:
                 del self.answers[number]

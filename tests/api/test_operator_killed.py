@@ -144,3 +144,25 @@ def test_an_api_server_that_is_restarted(api: Api, proxy: Proxy, operator: Opera
     until(lambda: len(_clients(api, "restarted")) == 3, "made")
     api.kubectl("delete", "fj", "restarted", "--timeout=60s")
     assert operator.runs, operator.log()
+
+
+def test_watches_that_are_cut_or_too_old_miss_nothing(api: Api, proxy: Proxy, operator: Operator) -> None:
+    """Each change is made while nobody watches; certificates, suspension and deletion are heard of all the same."""
+    install(api, SILOS)
+    operator.start()
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest("unwatched", SILOS)))
+    until(lambda: len(_clients(api, "unwatched")) == 3, "made")
+
+    proxy.too_old = until(proxy.cut_watches, "watches")
+    for client in _clients(api, "unwatched"):
+        _ask(api, client)
+    until(lambda: all(c["spec"].get("certificate") for c in _clients(api, "unwatched")), "signed", told=operator.log)
+    assert proxy.too_old == 0
+
+    until(proxy.cut_watches, "watches again")
+    api.kubectl("patch", "fj", "unwatched", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    until(lambda: all(_desired(o) == "Suspended" for o in _clients(api, "unwatched")), "suspended")
+
+    until(proxy.cut_watches, "watches again")
+    api.kubectl("delete", "fj", "unwatched", "--timeout=60s")
+    assert operator.runs, operator.log()

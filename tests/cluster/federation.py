@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from umbel_cluster.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +20,16 @@ UMBEL = ROOT / ".venv/bin/umbel"
 IMAGE = "registry.local/umbel-digits:dev"
 SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
 PATIENCE = 120.0  # for what takes seconds on an idle machine
+OPERATOR_HTTP = "127.0.0.1:18080"  # in the network of the hub's cluster
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
+
+
+def unasked(*images: str) -> Object:
+    """A policy under which jobs with these images run without anybody's approval."""
+    everything = {key: ["*"] for key in ("clients", "namespaces", "jobs")}
+    return {"approval": "Auto", "requireDigest": False, "images": list(images), **everything}
 
 
 class Federation:
@@ -52,7 +61,7 @@ class Federation:
         config["users"][0]["user"] = {"token": token}
         path = self.folder / "operator.kubeconfig"
         path.write_text(yaml.safe_dump(config))
-        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", "127.0.0.1:18080")
+        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", OPERATOR_HTTP)
 
     def join(self, silo: str) -> None:
         inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
@@ -71,7 +80,7 @@ class Federation:
         number = silo.rpartition("-")[2]
         site = {
             "silo": silo,
-            "policy": {"images": ["registry.local/*"]},
+            "policy": unasked("registry.local/*"),
             "datasets": {f"digits-{number}-of-10": {}},
             **more,
         }
@@ -130,6 +139,26 @@ class Federation:
             self.hub.kubectl("delete", "fj", name, "--ignore-not-found", "--wait=false")
 
 
+class Metrics:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families: dict[str, Metric] = {family.name: family for family in text_string_to_metric_families(text)}
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self.families.values()
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """Of the one series whose labels are these, apart from those that all have in common."""
+        wanted = labels.items()
+        found = [value for (n, own), value in self._samples.items() if n == name and wanted <= set(own)]
+        assert len(found) == 1, f"{name} {labels}: {len(found)} series"
+        return found[0]
+
+
 class Job:
     def __init__(self, federation: Federation, name: str, manifest: Object) -> None:
         self.federation = federation
@@ -163,9 +192,22 @@ class Job:
         found = json.loads(self.federation.hub.kubectl("get", "fc", "-A", "-l", selector, "-o", "json"))
         return {item["spec"]["silo"]: item for item in found["items"]}
 
+    def first_round(self) -> Object:
+        """What the history tells of round 1 once it is committed."""
+        return dict(self.until(lambda job: job.history(1), "round 1 committed"))
+
+    def history(self, number: int) -> Object | None:
+        told = self.status.get("history", ())
+        return next((r for r in told if (r["round"], r["outcome"]) == (number, "Committed")), None)
+
     def ready(self, silo: str) -> Object:
         conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
         return next((c for c in conditions if c["type"] == "Ready"), {})
+
+    def model_kept(self, silo: str) -> bool:
+        """Whether the silo says that it has the final model."""
+        conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
+        return any((c["type"], c["status"], c["reason"]) == ("Finished", "True", "ModelKept") for c in conditions)
 
     def until(self, true: Callable[[Job], Any], what: str, seconds: float = PATIENCE) -> Any:
         end = time.monotonic() + seconds
@@ -194,6 +236,28 @@ class Job:
         selector = f"umbel.dev/job={self.name}"
         return list(json.loads(cluster.kubectl("get", "pod", "-n", silo, "-l", selector, "-o", "json"))["items"])
 
+    def client_pod(self, silo: str) -> str:
+        """The name of the one that runs."""
+        return str(self.until(lambda job: _running(job.client_pods(silo)), f"a client in {silo}"))
+
+    def client_log(self, silo: str) -> str:
+        return self.federation.cluster_of(silo).kubectl("logs", self.client_pod(silo), "-n", silo)
+
+    def client_processes(self, silo: str) -> list[int]:
+        return self.federation.cluster_of(silo).processes(silo, self.client_pod(silo), "client")
+
+    def phase(self) -> str:
+        """Of the server, by its metrics."""
+        found = self.server_metrics().families["fl_job_status_phase"].samples
+        return next(sample.labels["phase"] for sample in found if sample.value)
+
+    def connected(self) -> int:
+        return int(self.server_metrics().value("fl_silos", state="connected"))
+
+    def server_metrics(self) -> Metrics:
+        admin = f"/api/v1/namespaces/default/services/{self.name}-admin:9090/proxy/metrics"
+        return Metrics(self.federation.hub.kubectl("get", "--raw", admin))
+
     def server_pod(self) -> Object | None:
         selector = f"umbel.dev/job={self.name},umbel.dev/component=server"
         found = json.loads(self.federation.hub.kubectl("get", "pod", "-l", selector, "-o", "json"))["items"]
@@ -208,3 +272,14 @@ class Job:
         said = [hub.kubectl("get", "fj,fc,pod,pvc", "-A"), hub.kubectl("describe", "fj", "-A")[-3000:]]
         said += [f"--- {name}\n{self.federation.log(name)[-2000:]}" for name in self.federation.processes]
         return "\n".join(said)
+
+
+def _running(pods: list[Object]) -> str | None:
+    return next(
+        (
+            pod["metadata"]["name"]
+            for pod in pods
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ),
+        None,
+    )

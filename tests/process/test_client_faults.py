@@ -72,7 +72,7 @@ def test_killed_within_its_upload(run: Run) -> None:
 
 def test_frozen_past_the_deadline(run: Run) -> None:
     """The round closes at its deadline with the quorum; once it thaws, the silo is back in the rounds."""
-    rounds = {"total": 1000, "timeoutSeconds": 6, "quorum": 3, "graceSeconds": 0}
+    rounds = {"total": 100_000, "timeoutSeconds": 6, "quorum": 3, "graceSeconds": 0}
     run.control.order("fit.1.silo-1", "hold")
     run.start(manifest(SILOS, rounds=rounds, evaluation=BRIEF))
     pid = wait_for(lambda: run.control.at("silo-1", "fit", 1), "silo-1 to train")

@@ -239,7 +239,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"spec__strategy__name": "q-FedAvg"}, "spec.strategy.parameters.clientLearningRate: is missing"),
     (
         {"spec__strategy": {"name": "a:b", "parameters": {"x" * 64: 1}}},
-        f"spec.strategy.parameters: the key '{'x' * 46}…: has 64 characters; use at most 63",
+        f"spec.strategy.parameters: the key '{'x' * 46}…: has 64 characters; use at most 50",
     ),
     ({"spec__strategy__parameters__serverLearningRate": "1"}, "Rate: '1' is a string, not a number"),
     # metrics
@@ -281,7 +281,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"metadata__namespace": "a_b"}, "metadata.namespace: 'a_b' is not a DNS label"),
     ({"metadata__labels": {"a/b": 1}}, "metadata.labels[a/b]: 1 is a number; put it in quotes"),
     ({"spec__silos": [{**SILO, "name": "-a"}]}, "spec.silos[0].name: '-a' is not a DNS label"),
-    ({"spec__silos": [{**SILO, "name": "a" * 64}]}, "spec.silos[0].name: has 64 characters; use at most 63"),
+    ({"spec__silos": [{**SILO, "name": "a" * 64}]}, "spec.silos[0].name: has 64 characters; use at most 50"),
     ({"spec__silos": [{"name": "a"}]}, "spec.silos[0].dataset: is missing; add it"),
     ({"spec__app__client": "digits.client"}, "spec.app.client: 'digits.client' is not of the form module:object"),
     ({"spec__app__client": "a/b.py:app"}, "spec.app.client: 'a/b.py:app' is not of the form module:object"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from . import plane
 from .pki import write_kubeconfig
@@ -23,9 +25,19 @@ class Api:
         self.kubeconfig = control.kubeconfig
         self.authority = control.authority.certificate
         self.url = control.url
+        self.client = control.client
+        self._audit = control.audit
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         return plane.kubectl(self.kubeconfig, *args, input=input)
+
+    def calls(self, user: str) -> Iterator[dict[str, Any]]:
+        """Everything that a user has asked of the API server, as its audit log has it."""
+        assert self._audit is not None
+        with self._audit.open() as log:
+            for line in log:
+                if line.endswith("\n") and (event := json.loads(line))["user"].get("username") == user:
+                    yield event
 
     def kill(self, component: str, signum: int = signal.SIGKILL) -> None:
         """etcd, apiserver or controller-manager; returns when it is gone."""
@@ -54,6 +66,6 @@ def serving(folder: Path) -> Iterator[Api]:
     """An API server with its controllers for as long as the block lasts; everything is in `folder`."""
     ports = Ports(*(free_port() for _ in range(5)))
     with stopping(Components(folder / "logs")) as components:
-        control = ControlPlane(folder, components, "127.0.0.1", [], ports, services="10.96.0.0/16")
+        control = ControlPlane(folder, components, "127.0.0.1", [], ports, "10.96.0.0/16", audit=folder / "audit.log")
         control.start("controller-manager")
         yield Api(control)

@@ -30,12 +30,16 @@ def client() -> Path:
         return _archive(CLIENT, CHECKOUT / "client_image/Containerfile", CHECKOUT, made_of, base.archive())
 
 
+def reference(folder: Path) -> str:
+    return f"registry.local/umbel-{folder.resolve().name}:dev"
+
+
 def example(folder: Path) -> Path:
-    """FROM our image plus the code in `folder`: registry.local/umbel-<name of the folder>:dev."""
+    """FROM our image plus the code in `folder`, by its `reference`."""
     folder = folder.resolve()
     below = client()
     with _building():
-        return _archive(f"registry.local/umbel-{folder.name}:dev", folder / "Containerfile", folder, [folder], below)
+        return _archive(reference(folder), folder / "Containerfile", folder, [folder], below)
 
 
 def _archive(reference: str, containerfile: Path, context: Path, made_of: list[Path], below: Path) -> Path:

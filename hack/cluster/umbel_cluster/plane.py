@@ -31,6 +31,7 @@ class ControlPlane:
     ports: Ports
     services: str  # the Services' range of addresses
     nodes: bool = False
+    audit: Path | None = None  # where the API server writes down who did what
 
     def __post_init__(self) -> None:
         self.url = f"https://{self.address}:{self.ports.api}"
@@ -104,9 +105,16 @@ class ControlPlane:
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
             "--profiling=false",
+            *(self._audited(self.audit) if self.audit else []),
             # A loopback address cannot be the endpoint of the Service `kubernetes`.
             *([] if self.nodes else ["--endpoint-reconciler-type=none"]),
         ]
+
+    def _audited(self, log: Path) -> list[str]:
+        policy = self.folder / "audit-policy.yaml"
+        rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+        policy.write_text(f"apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}")
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
 
     def _controllers(self) -> list[str]:
         kubeconfig = self.authority.kubeconfig(

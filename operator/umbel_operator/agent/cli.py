@@ -16,8 +16,10 @@ from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
-from umbel_operator.agent import credentials, site
+from umbel_operator.agent import approvals_cli, credentials, site
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends import choice
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
@@ -29,6 +31,10 @@ BACKENDS = get_args(site.BackendName)
 @click.group("agent")
 def agent() -> None:
     """Run the clients of a hub's jobs in this silo."""
+
+
+for command in (approvals_cli.pending, approvals_cli.approve, approvals_cli.deny):
+    agent.add_command(command)
 
 
 @agent.command("check")
@@ -69,6 +75,11 @@ def check(site_file: Path, backend: site.BackendName | None) -> None:
 @click.option(
     "--namespace", default="", metavar="NAME", help="Where the clients run. Default: the kubeconfig's, or the pod's."
 )
+@click.option(
+    "--audit-log",
+    type=click.Path(path_type=Path),
+    help="File of JSON lines: what was decided, and why. Default: standard error.",
+)
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
 def run(
     site_file: Path,
@@ -78,6 +89,7 @@ def run(
     hub_secret: str,
     kubeconfig: Path | None,
     namespace: str,
+    audit_log: Path | None,
     http: str,
 ) -> int:
     """Take the silo's FederatedClients from the hub and run them here, until stopped.
@@ -89,9 +101,10 @@ def run(
     choice.check_options(backend, given)
     address = _address(http)
     logs.set_up()
+    audit = _audit(audit_log)
     place = choice.opened(backend, found, kubeconfig=kubeconfig, namespace=namespace, state_dir=state_dir)
     try:
-        return asyncio.run(_run(found, hub, hub_secret, place, address))
+        return asyncio.run(_run(found, hub, hub_secret, place, audit, address))
     except access.AccessError as error:
         raise CliError(str(error)) from error
 
@@ -101,6 +114,7 @@ async def _run(
     hub: Path,
     hub_secret: str,
     opening: contextlib.AbstractAsyncContextManager[choice.Place],
+    audit: Audit,
     address: tuple[str, int] | None,
 ) -> int:
     async with contextlib.AsyncExitStack() as stack:
@@ -113,8 +127,9 @@ async def _run(
         stack.push_async_callback(api.close)
         identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
         metrics = Metrics(identity.version)
+        desk = Desk(place.approvals if found.policy.approval == "Manual" else None, audit)
         whole = Agent(
-            Context(api, place.backend, found, metrics),
+            Context(api, place.backend, found, desk, metrics),
             identity,
             TokenStore(held, place.silo, place.namespace, hub_secret),
         )
@@ -152,6 +167,13 @@ async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> w
         return await health.serve(*address, whole.healthy, numbers)
     except OSError as error:
         raise CliError(f"--http {address[0]}:{address[1]}: {error.strerror}; choose another address") from error
+
+
+def _audit(path: Path | None) -> Audit:
+    try:
+        return Audit.to(path)
+    except OSError as error:
+        raise CliError(f"--audit-log {path}: cannot be written ({error.strerror}); name a file of your own") from error
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -12,6 +12,7 @@ from umbel.wire.pki import server_name
 from umbel_operator.hub.observed import Told
 
 SECONDS = 3.0
+READ = ("uid", "epoch", "phase", "reason", "message", "history", "metrics", "model", "output")  # the rest never rests
 
 
 class Unreachable(Exception):
@@ -31,11 +32,18 @@ class Admin:
 
     async def status(self, address: str, job: str, namespace: str) -> dict[str, Any]:
         """``address``: host:port. Raises Unreachable."""
-        return dict(await self._call("GET", address, "/status", job, namespace))
+        told = await self._call("GET", address, "/status", job, namespace)
+        return {name: told[name] for name in READ if name in told}
 
     async def tell(self, address: str, job: str, namespace: str, told: Told) -> None:
         """Raises Unreachable."""
-        spec = {"total": told.total, "activeDeadlineSeconds": told.deadline}
+        spec = {
+            "total": told.total,
+            "activeDeadlineSeconds": told.deadline,
+            "updates": told.updates,
+            "quorum": told.quorum,
+            "output": told.output,
+        }
         await self._call("PUT", address, "/spec", job, namespace, spec)
         await self._call("PUT", address, "/members", job, namespace, sorted(told.members))
 

@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from umbel_operator import logs, names
 from umbel_operator.access import AccessError
@@ -17,7 +18,7 @@ from umbel_operator.hub.authority import Authority
 from umbel_operator.hub.execute import Hands, Memory
 from umbel_operator.hub.observe import Eyes, admin_address
 from umbel_operator.hub.observed import Key, Object, Observed, ServerSight
-from umbel_operator.hub.plan import Apply, Plan
+from umbel_operator.hub.plan import Apply, Delete, Plan
 from umbel_operator.hub.reconcile import reconcile
 from umbel_operator.hub.settings import Settings
 from umbel_operator.hub.silos import SiloBook
@@ -25,7 +26,8 @@ from umbel_operator.kube import ApiError, Kube
 from umbel_operator.metrics import Metrics
 
 PAUSES = (1.0, 60.0)  # seconds after the first and after many failed passes in a row
-LOOK_SECONDS = 60.0  # between two full looks at the API while a job runs and nothing is heard
+POLL_SECONDS = 1.0  # between two looks at a server's /status
+LOOK_SECONDS = 60.0  # between two full looks at the API while a server runs and nothing is heard
 
 
 class JobLoop:
@@ -42,6 +44,7 @@ class JobLoop:
         self._sight = ServerSight()
         self._seen: Observed | None = None
         self._looked = 0.0
+        self._at_rest: tuple[Observed, ServerSight, float] | None = None
         self._failures = 0
 
     @property
@@ -85,9 +88,9 @@ class JobLoop:
     async def _pass(self) -> float:
         """One pass; seconds until the next, unless woken."""
         try:
-            plan = await self._once()
+            again = await self._once()
             self._failures = 0
-            return plan.again if plan.again is not None else LOOK_SECONDS
+            return again
         except (ApiError, AccessError, Unreachable) as error:
             await self._failed(error)
         except Exception as error:  # a fault of ours must not leave the job without its loop
@@ -98,62 +101,77 @@ class JobLoop:
         pause = min(PAUSES[1], PAUSES[0] * 2.0 ** (self._failures - 1))
         return pause * random.uniform(0.5, 1.0)
 
-    async def _once(self) -> Plan:
+    async def _once(self) -> float:
+        """Seconds until the next pass."""
         now = time.time()
-        observed = await self._observe(now)
+        seen = await self._look()
+        await self._look_at_server(seen.objects, seen.pod)
+        polls = server_pod.runs(seen.pod)
+        if self._rests(seen, now):
+            return POLL_SECONDS
+        observed = self._completed(seen, now)
         plan = reconcile(self._obj, observed, self._parts.settings, now)
         address = admin_address(observed.objects, self._obj)
-        if plan.writes:
-            self._seen = None  # what it writes, the next pass looks at
+        if self._changes(plan):
+            self._seen = None  # the next pass looks at what it made of them
         self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address)
-        if plan.writes and not plan.delete_job:
-            return Plan(again=0.0 if self._applies(plan) else plan.again)
-        return plan
+        again = plan.again * random.uniform(0.9, 1.0)
+        self._at_rest = None if plan.actions else (seen, self._sight, now + again)
+        if not polls:
+            self._seen = self._at_rest = None  # it is not needed soon, and there may be thousands of jobs
+        if self._changes(plan):
+            return 0.0
+        return min(again, POLL_SECONDS) if polls else again
+
+    def _rests(self, seen: Observed, now: float) -> bool:
+        """Whether a pass wanted nothing of the very same, and time alone has not come to matter since."""
+        if self._at_rest is None:
+            return False
+        before, sight, until = self._at_rest
+        return before is self._seen and before is seen and sight == self._sight and now < until
 
     @staticmethod
-    def _applies(plan: Plan) -> bool:
-        """Whether objects were made or changed: their addresses may be what the rest waits for."""
-        return any(isinstance(action, Apply) for action in plan.actions)
+    def _changes(plan: Plan) -> bool:
+        """Whether objects of the job were made, changed or deleted: their addresses may be what the rest waits for."""
+        return any(isinstance(action, Apply | Delete) for action in plan.actions)
 
-    async def _observe(self, now: float) -> Observed:
+    async def _look(self) -> Observed:
+        """What the API has of the job: kept while its server is polled, until something changes."""
         eyes, obj, uid = self._parts.eyes, self._obj, self._obj["metadata"]["uid"]
-        seen = self._seen
-        if seen is None or time.monotonic() - self._looked > LOOK_SECONDS:
-            wakes = self._wakes
-            objects, clients, pod, gateway, addresses = await asyncio.gather(
-                eyes.objects(obj), eyes.clients(uid), eyes.pod(obj), eyes.gateway(obj), eyes.addresses(obj)
-            )
-            self._looked = time.monotonic()
-            seen = Observed(
-                objects=objects,
-                pod=pod,
-                pod_node_lost=await eyes.node_lost(pod),
-                gateway=gateway,
-                clients=clients,
-                addresses=addresses,
-            )
-            # What changed while it was being read may not be in it.
-            self._seen = seen if self._wakes == wakes else None
-        await self._look_at_server(seen.objects, seen.pod)
-        certificates, faults = self._parts.authority.certificates(seen.clients, self._signed, now)
+        if self._seen is not None and time.monotonic() - self._looked <= LOOK_SECONDS:
+            return self._seen
+        wakes = self._wakes
+        objects, clients, pod, gateway, addresses = await asyncio.gather(
+            eyes.objects(obj), eyes.clients(uid), eyes.pod(obj), eyes.gateway(obj), eyes.addresses(obj)
+        )
+        self._looked = time.monotonic()
+        seen = Observed(
+            objects=objects,
+            pod=pod,
+            pod_node_lost=await eyes.node_lost(pod),
+            gateway=gateway,
+            clients=clients,
+            addresses=addresses,
+        )
+        # What changed while it was being read may not be in it.
+        self._seen = seen if self._wakes == wakes else None
+        return seen
+
+    def _completed(self, seen: Observed, now: float) -> Observed:
+        """With certificates, and what this process itself knows."""
+        authority, meta = self._parts.authority, self._obj["metadata"]
+        certificates, faults = authority.certificates(seen.clients, self._signed, now)
         self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
         for name in faults:
             logs.warning("a certificate request was refused", client=name)
-        meta = obj["metadata"]
         secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))
-        tls = self._parts.authority.tls(meta["namespace"], meta["name"], secret, now)
-        return Observed(
-            objects=seen.objects,
-            pod=seen.pod,
-            pod_node_lost=seen.pod_node_lost,
-            gateway=seen.gateway,
-            clients=seen.clients,
+        return replace(
+            seen,
             silos=self._parts.silos.silos,
             server=self._sight,
-            tls=tls,
-            bundle=self._parts.authority.bundle,
+            tls=authority.tls(meta["namespace"], meta["name"], secret, now),
+            bundle=authority.bundle,
             certificates=certificates,
-            addresses=seen.addresses,
             applied=self._memory.applied,
             told=self._memory.told,
         )

@@ -46,7 +46,7 @@ async def serve(kube: Kube, settings: Settings, host: str, port: int, version: s
             book.run(),
             heartbeat.run(),
             heartbeat.listen(),
-            operator.watch_pods(kube, jobs),
+            operator.watch_parts(kube, jobs),
             operator.count(jobs),
         )
     ]

@@ -71,9 +71,12 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a server's process, known by its epoch, was last told."""
+    """What a server's process, known by its epoch, was last told. ``updates``, ``quorum``: as resolved."""
 
     epoch: int
     members: frozenset[str]
     total: int
     deadline: int
+    updates: int
+    quorum: int
+    output: str

@@ -20,7 +20,7 @@ from umbel_operator.hub import reasons
 from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
 from umbel_operator.hub.observed import Object
-from umbel_operator.kube import POD, ApiError, Kube
+from umbel_operator.kube import FEDERATED_CLIENT, POD, ApiError, Kind, Kube
 
 RETRY_SECONDS = 2.0
 
@@ -71,7 +71,6 @@ def ours(spec: Mapping[str, Any], **_: Any) -> bool:
 def registry(jobs: Jobs) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
     jobs_kind = ("umbel.dev", "v1alpha1", "federatedjobs")
-    clients_kind = ("umbel.dev", "v1alpha1", "federatedclients")
 
     @kopf.on.login(registry=made)
     def login(**_: Any) -> kopf.ConnectionInfo:
@@ -84,10 +83,6 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
             jobs.loops.pop(uid, None)
         elif uid in jobs.loops:
             jobs.loops[uid].offer(plain(body))
-
-    @kopf.on.event(*clients_kind, labels={names.JOB_UID: kopf.PRESENT}, registry=made)
-    def client_seen(labels: Mapping[str, str], **_: Any) -> None:
-        jobs.wake(labels.get(names.JOB_UID))
 
     @kopf.daemon(
         *jobs_kind, when=ours, registry=made, id="reconcile", cancellation_backoff=10.0, cancellation_timeout=5.0
@@ -165,9 +160,16 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-async def watch_pods(kube: Kube, jobs: Jobs) -> None:
-    """Server pods only: the label selector is the API server's work."""
-    async for change, item in kube.watch(POD, selector=f"{names.COMPONENT}={SERVER}"):
+async def watch_parts(kube: Kube, jobs: Jobs) -> None:
+    """What jobs are made of, and others change: server pods and FederatedClients. Their labels say whose they are, and
+    nothing else of them is asked for: there may be thousands."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_watch(kube, jobs, POD, f"{names.COMPONENT}={SERVER}"))
+        tasks.create_task(_watch(kube, jobs, FEDERATED_CLIENT, names.JOB_UID))
+
+
+async def _watch(kube: Kube, jobs: Jobs, kind: Kind, selector: str) -> None:
+    async for change, item in kube.watch(kind, selector=selector, metadata_only=True):
         if change != "SYNCED":
             jobs.wake((item["metadata"].get("labels") or {}).get(names.JOB_UID))
 

@@ -9,6 +9,8 @@ from umbel_operator.hub.observed import Told
 
 Object = dict[str, Any]
 
+RESYNC_SECONDS = 600.0  # between two passes over a job when nothing happens
+
 
 @dataclass(frozen=True, slots=True)
 class Apply:
@@ -52,12 +54,8 @@ Action = Apply | Delete | Tell | Announce | SetStatus
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``again``: seconds after which to look once more; None: when something happens."""
+    """``again``: seconds after which time alone may ask for more."""
 
     actions: tuple[Action, ...] = ()
-    again: float | None = None
+    again: float = RESYNC_SECONDS
     delete_job: bool = False
-
-    @property
-    def writes(self) -> tuple[Action, ...]:
-        return tuple(action for action in self.actions if not isinstance(action, Tell))

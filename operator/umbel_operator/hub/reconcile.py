@@ -20,11 +20,10 @@ from umbel_operator.hub.manifests import client, pod, server
 from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.observed import Object, Observed, Told, key
 from umbel_operator.hub.participants import Standing, selected, standings
-from umbel_operator.hub.plan import Action, Announce, Apply, Delete, Plan, SetStatus, Tell
+from umbel_operator.hub.plan import RESYNC_SECONDS, Action, Announce, Apply, Delete, Plan, SetStatus, Tell
 from umbel_operator.hub.settings import Settings
 
-POLL_SECONDS = 1.0  # between two looks at a server's /status
-RESYNC_SECONDS = 600.0
+UNCERTAIN_SECONDS = 60.0  # between two looks at the node of a pod that does not run
 NODE_LOST_SECONDS = 300.0
 
 
@@ -62,9 +61,9 @@ def reconcile(obj: Object, observed: Observed, settings: Settings, now: float) -
     except JobError as error:
         return _invalid(obj, observed, settings, config_map, str(error), now)
     if job is None and courses.recorded(obj.get("status") or {}):
-        return Plan(again=RESYNC_SECONDS)
+        return Plan(again=_until_expired(obj, now))
     if job is None:
-        return _with_status(obj, _waiting_status(obj, reasons.TOO_FEW_SILOS, rest, now))
+        return _with_status(obj, _waiting_status(obj, parsed, rest, now))
     sight = server_pod.look(observed.pod)
     where = courses.decide(obj, job, observed, sight, now)
     by_silo = {entry["spec"]["silo"]: entry for entry in observed.clients.values()}
@@ -111,6 +110,8 @@ def _invalid(
     before, generation = obj.get("status") or {}, obj["metadata"]["generation"]
     if config_map is not None:
         running = json.loads(config_map["data"]["job.json"])["spec"]
+        if isinstance(obj["spec"].get("suspend"), bool):  # stopping needs no manifest that is right
+            running["suspend"] = obj["spec"]["suspend"]
         plan = reconcile({**obj, "spec": running}, observed, settings, now)
         refused = Condition(reasons.SPEC_ACCEPTED, "False", reasons.INVALID_SPEC, fault)
         said = merge(before.get("conditions") or (), [refused], generation, now)
@@ -121,7 +122,7 @@ def _invalid(
         return Plan((*others, *told), plan.again)
     left = _without_a_manifest(obj, observed)
     if courses.recorded(before):
-        return Plan(left, RESYNC_SECONDS)
+        return Plan(left, _until_expired(obj, now))
     failed = [
         Condition(reasons.PROGRESSING, "False", reasons.FAILED, reasons.INVALID_SPEC),
         Condition(reasons.FAILED, "True", reasons.INVALID_SPEC, fault),
@@ -131,7 +132,7 @@ def _invalid(
         "conditions": merge(before.get("conditions") or (), failed, generation, now),
         "completionTime": timestamp(now),
     }
-    return Plan((*left, *_status_actions(obj, after)), RESYNC_SECONDS)
+    return Plan((*left, *_status_actions(obj, after)), _until_expired({**obj, "status": after}, now))
 
 
 def _without_a_manifest(obj: Object, observed: Observed) -> tuple[Action, ...]:
@@ -156,17 +157,29 @@ def _config_unchanged(parsed: FederatedJob, config_map: Object | None) -> None:
         raise JobError([Fault("spec.app.config", "cannot change once the job exists", remedy)])
 
 
-def _waiting_status(obj: Object, reason: str, message: str, now: float) -> dict[str, Any]:
+def _waiting_status(obj: Object, parsed: FederatedJob, message: str, now: float) -> dict[str, Any]:
     before, generation = obj.get("status") or {}, obj["metadata"]["generation"]
-    conditions = merge(
-        before.get("conditions") or (), [Condition(reasons.PROGRESSING, "True", reason, message)], generation, now
-    )
+    said = [Condition(reasons.PROGRESSING, "True", reasons.TOO_FEW_SILOS, message)]
+    if parsed.spec.suspend:
+        said.append(Condition(reasons.SUSPENDED, "True", reasons.SUSPENDED, "spec.suspend is set"))
+    conditions = merge(before.get("conditions") or (), said, generation, now)
     return {"observedGeneration": generation, "conditions": conditions}  # no startTime: the deadline does not run yet
 
 
 def _expired(obj: Object, now: float) -> bool:
+    at = _expires(obj)
+    return at is not None and now >= at
+
+
+def _until_expired(obj: Object, now: float) -> float:
+    at = _expires(obj)
+    return RESYNC_SECONDS if at is None else max(1.0, min(RESYNC_SECONDS, at - now))
+
+
+def _expires(obj: Object) -> float | None:
+    """When a job that has ended is to be deleted."""
     ttl, ended = obj["spec"].get("ttlSecondsAfterFinished"), obj["status"].get("completionTime")
-    return ttl is not None and ended is not None and now >= seconds(ended) + ttl
+    return seconds(ended) + ttl if isinstance(ttl, int) and ended is not None else None
 
 
 # ---- objects
@@ -260,8 +273,16 @@ def _tell(view: View) -> Iterator[Tell]:
     told = view.observed.server.status
     if told is None or told["phase"] in ("Complete", "Failed") or told.get("uid") != view.identity.uid:
         return
-    spec = view.job.spec
-    wanted = Told(told["epoch"], view.members, spec.rounds.total, spec.active_deadline_seconds)
+    spec, rounds = view.job.spec, view.job.spec.rounds
+    wanted = Told(
+        told["epoch"],
+        view.members,
+        rounds.total,
+        spec.active_deadline_seconds,
+        rounds.updates or len(spec.silos),
+        rounds.quorum or 1,
+        spec.model.output.uri,
+    )
     if wanted != view.observed.told:
         yield Tell(wanted)
 
@@ -270,7 +291,7 @@ def _tell(view: View) -> Iterator[Tell]:
 
 
 def _with_status(obj: Object, after: dict[str, Any]) -> Plan:
-    return Plan(tuple(_status_actions(obj, after)), RESYNC_SECONDS)
+    return Plan(tuple(_status_actions(obj, after)))
 
 
 def _status_actions(obj: Object, after: dict[str, Any]) -> list[Action]:
@@ -281,9 +302,16 @@ def _status_actions(obj: Object, after: dict[str, Any]) -> list[Action]:
 
 
 def _again(view: View) -> float:
-    if view.course.server_runs:
-        return POLL_SECONDS
+    """After how long time alone may change something."""
+    course, now = view.course, view.now
+    moments = [RESYNC_SECONDS]
+    if course.again is not None:
+        moments.append(course.again)
+    if view.observed.pod is not None and not server_pod.runs(view.observed.pod):
+        moments.append(UNCERTAIN_SECONDS)
+    if view.observed.pod_node_lost is not None:
+        moments.append(view.observed.pod_node_lost + NODE_LOST_SECONDS - now)
     ttl = view.job.spec.ttl_seconds_after_finished
-    if view.course.outcome is not None and ttl is not None:
-        return max(1.0, min(RESYNC_SECONDS, view.course.outcome.at + ttl - view.now))
-    return RESYNC_SECONDS
+    if course.outcome is not None and ttl is not None:
+        moments.append(course.outcome.at + ttl - now)
+    return max(1.0, min(moments))

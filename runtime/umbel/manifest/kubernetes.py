@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umbel.manifest.scalars import DnsLabel, DnsName, LabelKey, LabelValue, Part, Quantity
+from umbel.manifest.scalars import DnsLabel, DnsName, LabelKey, LabelValue, Part, Quantity, SiloName
 
 ResourceList = Annotated[Mapping[LabelKey, Quantity], Field(max_length=16)]
 
@@ -22,7 +22,7 @@ class Resources(Part):
 class Silo(Part):
     """One participant, by name."""
 
-    name: DnsLabel = Field(description="Name of the silo, a DNS label; unique in the job.")
+    name: SiloName = Field(description="Name of the silo, a DNS label of at most 50 characters; unique in the job.")
     dataset: LabelValue = Field(description="Name of the data set there; the silo's site file maps it to a path.")
     resources: Resources = Field(default_factory=Resources, description="Resources of this silo's client.")
 

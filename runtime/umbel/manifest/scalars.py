@@ -56,6 +56,7 @@ def tidy(number: float) -> float:
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False), PlainSerializer(tidy, return_type=Any)]
 
 DnsLabel = Annotated[str, Field(strict=True, max_length=63, pattern=LABEL)]
+SiloName = Annotated[str, Field(strict=True, max_length=50, pattern=LABEL)]  # with a prefix it names a namespace
 DnsName = Annotated[str, Field(strict=True, max_length=253, pattern=SUBDOMAIN)]
 LabelValue = Annotated[str, Field(strict=True, max_length=63, pattern=LABEL_VALUE)]
 ShortKey = Annotated[str, Field(strict=True, min_length=1, max_length=63)]

@@ -47,6 +47,7 @@ class Attempt:
     deadline: float
     wrap_up_at: float
     goal: int
+    quorum: int  # as the job had it when the attempt was opened: a later edit is for later attempts
     invited: dict[str, Invitation]
     wrapped_up: bool = False
     planned: list[int] = field(default_factory=list)  # steps planned, of the accepted updates that say so
@@ -101,23 +102,22 @@ class Attempt:
         everybody else declined, was refused or is gone; without it, also when those who could still come are too few.
         An attempt that can only fail is abandoned then and there rather than at the deadline.
         """
-        enough = self.members >= terms.quorum and self.examples >= terms.min_examples
+        enough = self.members >= self.quorum and self.examples >= terms.min_examples
         if enough and self.members >= self.goal:
             return Verdict(True, "", False)
         if now >= self.deadline:
-            reason = "" if enough else self._shortage(terms, self.members, reasons.QUORUM_NOT_REACHED)
+            reason = "" if enough else self._shortage(self.members, reasons.QUORUM_NOT_REACHED)
             return Verdict(enough, reason, True)
         if all_gone_at is not None and all_gone_at <= now:
-            reason = "" if enough else self._shortage(terms, self.members, reasons.QUORUM_LOST)
+            reason = "" if enough else self._shortage(self.members, reasons.QUORUM_LOST)
             return Verdict(enough, reason, False)
         most = self.members + len(self.training)
-        if most < terms.quorum or self.examples + self.examples_to_come < terms.min_examples:
-            return Verdict(False, self._shortage(terms, most, reasons.QUORUM_LOST), False)
+        if most < self.quorum or self.examples + self.examples_to_come < terms.min_examples:
+            return Verdict(False, self._shortage(most, reasons.QUORUM_LOST), False)
         return None
 
-    @staticmethod
-    def _shortage(terms: Terms, members: int, of_members: str) -> str:
-        return of_members if members < terms.quorum else reasons.TOO_FEW_EXAMPLES
+    def _shortage(self, members: int, of_members: str) -> str:
+        return of_members if members < self.quorum else reasons.TOO_FEW_EXAMPLES
 
     def wakes(self, all_gone_at: float | None) -> list[float]:
         """Every moment at which `verdict` or the wrap-up may change without an event."""
@@ -142,7 +142,7 @@ class Attempt:
 def open_attempt(terms: Terms, round: int, number: int, goal: int, cohort: Mapping[str, int], now: float) -> Attempt:
     deadline = now + terms.timeout
     invited = {silo: Invitation(examples) for silo, examples in cohort.items()}
-    return Attempt(round, number, deadline, deadline - terms.grace, goal, invited)
+    return Attempt(round, number, deadline, deadline - terms.grace, goal, terms.quorum, invited)
 
 
 def rescale(terms: Terms, event: UpdateArrived) -> float | None:

@@ -132,6 +132,14 @@ class TotalChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CohortChanged:
+    """``spec.silos`` was edited while the job runs, and with it what is computed from their number."""
+
+    updates: int
+    quorum: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineChanged:
     """``spec.activeDeadlineSeconds`` was edited while the job runs."""
 
@@ -174,9 +182,11 @@ Event = (
     | Evaluated
     | MembersChanged
     | TotalChanged
+    | CohortChanged
     | DeadlineChanged
     | Suspended
     | Resumed
     | CannotContinue
     | Tick
 )
+Edit = TotalChanged | CohortChanged | DeadlineChanged | Suspended | Resumed

@@ -38,13 +38,13 @@ def hear(s: State, event: ev.Event) -> None:
             _evaluated(s, event)
         case ev.CannotContinue():
             s.end = s.end or do.Finish("Failed", event.reason, event.message)
-        case ev.TotalChanged() | ev.DeadlineChanged() | ev.Suspended() | ev.Resumed():
+        case ev.TotalChanged() | ev.CohortChanged() | ev.DeadlineChanged() | ev.Suspended() | ev.Resumed():
             _edited(s, event)
         case ev.Tick():
             pass
 
 
-def _edited(s: State, event: ev.TotalChanged | ev.DeadlineChanged | ev.Suspended | ev.Resumed) -> None:
+def _edited(s: State, event: ev.Edit) -> None:
     if s.ledger.outcome:
         return
     was_suspended = s.terms.suspended

@@ -14,7 +14,6 @@ class Terms:
         rounds, spec = job.spec.rounds, job.spec
         if rounds.quorum is None or rounds.grace_seconds is None:
             raise ValueError("the job is not resolved")
-        self.quorum = rounds.quorum
         self.min_examples = spec.privacy.min_examples
         self.timeout = float(rounds.timeout_seconds)
         self.grace = float(rounds.grace_seconds)
@@ -27,17 +26,22 @@ class Terms:
         self.seed = spec.seed
         self.evaluate_every = spec.evaluation.every_rounds
         self.evaluation_timeout = float(spec.evaluation.timeout_seconds)
-        self._updates = rounds.updates
         self._ledger = ledger
         self._manifest = {
             "total": float(rounds.total),
+            "updates": float(rounds.updates or 0),
+            "quorum": float(rounds.quorum),
             "activeDeadlineSeconds": float(spec.active_deadline_seconds),
             "suspend": float(spec.suspend),
         }
 
     def updates(self, members: int) -> int:
         """Wanted per round; with silos chosen by a selector, everybody's."""
-        return self._updates if self._updates is not None else members
+        return int(self._value("updates")) or members
+
+    @property
+    def quorum(self) -> int:
+        return int(self._value("quorum"))
 
     @property
     def total(self) -> int:
@@ -54,18 +58,20 @@ class Terms:
     def _value(self, name: str) -> float:
         return self._ledger.edited(name, self._manifest[name])
 
-    def edit(self, event: ev.TotalChanged | ev.DeadlineChanged | ev.Suspended | ev.Resumed) -> bool:
+    def edit(self, event: ev.Edit) -> bool:
         """Whether this changes anything."""
         match event:
             case ev.TotalChanged():
-                name, value = "total", float(event.total)
+                values = {"total": float(event.total)}
+            case ev.CohortChanged():
+                values = {"updates": float(event.updates), "quorum": float(event.quorum)}
             case ev.DeadlineChanged():
-                name, value = "activeDeadlineSeconds", float(event.seconds)
+                values = {"activeDeadlineSeconds": float(event.seconds)}
             case ev.Suspended():
-                name, value = "suspend", 1.0
+                values = {"suspend": 1.0}
             case ev.Resumed():
-                name, value = "suspend", 0.0
-        if value == self._value(name):
-            return False
-        self._ledger.edits[name] = (self._manifest[name], value)
-        return True
+                values = {"suspend": 0.0}
+        changed = {name: value for name, value in values.items() if value != self._value(name)}
+        for name, value in changed.items():
+            self._ledger.edits[name] = (self._manifest[name], value)
+        return bool(changed)

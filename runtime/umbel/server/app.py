@@ -239,7 +239,7 @@ class Server:
                     await self._sessions.changed.wait()
 
     async def _export(self) -> None:
-        uri = self._job.spec.model.output.uri
+        uri = self._board.output_uri
         if not uri or self._conductor.view().phase != "Complete":
             return
         try:

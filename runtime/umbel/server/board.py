@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from umbel.job import FederatedJob
+from umbel.rounds.reasons import RELEASING
 from umbel.rounds.view import View
 from umbel.server.checkpoint import FULL, CheckpointInfo
 from umbel.server.history import History
@@ -76,7 +77,8 @@ class Board:
         self._shown = Released.from_json(kept)
         self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
-        self._output: dict[str, Any] = {}  # empty before the end, or without spec.model.output.uri
+        self.output_uri = job.spec.model.output.uri
+        self._output: dict[str, Any] = {}  # empty until it is known what became of the copy, or when none is wanted
         self._between = Traffic()  # published between rounds, and still to be counted to a round
 
     # ---- checkpoint and state
@@ -151,6 +153,7 @@ class Board:
 
     def status(self, view: View) -> dict[str, Any]:
         """The JSON of ``/status``. Counts of a round's answers are not in it before the round is released."""
+        view = self._as_told(view)
         if view.phase in TERMINAL:
             self.ended_was_read.set()
         left = view.seconds_left
@@ -173,8 +176,14 @@ class Board:
             "bytes": self._shown.bytes,
         }
 
+    def _as_told(self, view: View) -> View:
+        """The job is Complete when the copy of its model is written or has failed: who reads the one, reads both."""
+        copying = view.phase == "Complete" and self.output_uri and not self._output
+        return replace(view, phase="Releasing", reason=RELEASING, message="") if copying else view
+
     def exposition(self, view: View, earliest_expiry: float | None = None) -> bytes:
         """The text of ``/metrics``. ``earliest_expiry``: of the connected silos' certificates, Unix time."""
+        view = self._as_told(view)
         if earliest_expiry is not None:
             self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", earliest_expiry)
         for phase in PHASES:

@@ -31,8 +31,17 @@ class OperatorControl:
     def set_total(self, total: int) -> None:
         self._edit("total", ev.TotalChanged(total))
 
+    def set_cohort(self, updates: int, quorum: int) -> None:
+        self._edit("silos", ev.CohortChanged(updates, quorum))
+
     def set_deadline(self, seconds: float) -> None:
         self._edit("activeDeadlineSeconds", ev.DeadlineChanged(seconds))
+
+    def set_output(self, uri: str) -> None:
+        """A server that starts reads it from its manifest. After the end of the rounds the copy is on its way."""
+        if uri != self._board.output_uri and self._conductor.view().phase not in ("Complete", "Failed"):
+            self._log("edited", what="output")
+            self._board.output_uri = uri
 
     def suspend(self) -> None:
         self._edit("suspend", ev.Suspended())

@@ -19,7 +19,13 @@ from umbel.wire.transport import Credentials
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MEMBERS = 1_000
-BOUNDS = {"total": (0, 100_000), "activeDeadlineSeconds": (1, 10**8)}  # as in the manifest
+BOUNDS = {  # as in the manifest
+    "total": (0, 100_000),
+    "activeDeadlineSeconds": (1, 10**8),
+    "updates": (1, MAX_MEMBERS),
+    "quorum": (1, MAX_MEMBERS),
+}
+MAX_URI = 1024
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,7 +36,9 @@ class Control(Protocol):
     def status(self) -> dict[str, Any]: ...
     def set_members(self, silos: frozenset[str]) -> None: ...
     def set_total(self, total: int) -> None: ...
+    def set_cohort(self, updates: int, quorum: int) -> None: ...
     def set_deadline(self, seconds: float) -> None: ...
+    def set_output(self, uri: str) -> None: ...
     def suspend(self) -> None: ...
     def resume(self) -> None: ...
     def cancel(self, message: str) -> None: ...
@@ -116,11 +124,15 @@ def _routes(control: Control) -> list[web.RouteDef]:
         return web.Response(status=204)
 
     async def spec(request: web.Request) -> web.Response:
-        edits = edits_of(await _json(request))
+        edits, output = edits_of(await _json(request))
         if "total" in edits:
             control.set_total(edits["total"])
+        if "updates" in edits:
+            control.set_cohort(edits["updates"], edits["quorum"])
         if "activeDeadlineSeconds" in edits:
             control.set_deadline(edits["activeDeadlineSeconds"])
+        if output is not None:
+            control.set_output(output)
         return web.Response(status=204)
 
     def plain(call: Callable[[], None]) -> Handler:
@@ -155,12 +167,19 @@ def members_of(body: Any) -> frozenset[str]:
     return frozenset(body)
 
 
-def edits_of(body: Any) -> dict[str, int]:
-    """An object of whole numbers, each within `BOUNDS`. Raises HTTPBadRequest; then nothing has been changed."""
-    if not isinstance(body, dict) or not body.keys() <= BOUNDS.keys():
-        raise web.HTTPBadRequest(text=f"an object of {' and '.join(BOUNDS)}\n")
-    for name, value in body.items():
+def edits_of(body: Any) -> tuple[dict[str, int], str | None]:
+    """An object of whole numbers, each within `BOUNDS`, and of ``output``, a URI or "" (None: not in it). Raises
+    HTTPBadRequest; then nothing has been changed."""
+    if not isinstance(body, dict) or not body.keys() <= {*BOUNDS, "output"}:
+        raise web.HTTPBadRequest(text=f"an object of {', '.join(BOUNDS)} and output\n")
+    numbers = {name: value for name, value in body.items() if name != "output"}
+    for name, value in numbers.items():
         low, high = BOUNDS[name]
         if type(value) is not int or not low <= value <= high:
             raise web.HTTPBadRequest(text=f"{name} is a whole number from {low} to {high}\n")
-    return body
+    if ("updates" in numbers) != ("quorum" in numbers) or numbers.get("quorum", 0) > numbers.get("updates", 0):
+        raise web.HTTPBadRequest(text="updates and quorum come together, quorum <= updates\n")
+    output = body.get("output")
+    if "output" in body and not (isinstance(output, str) and len(output) <= MAX_URI):
+        raise web.HTTPBadRequest(text=f"output is a URI of at most {MAX_URI} characters\n")
+    return numbers, output

@@ -186,6 +186,19 @@ def test_an_edit_outlives_the_process_and_gives_way_to_a_newer_manifest() -> Non
     assert play.restart(the_job=job(rounds={"total": 5})).engine.view(0).total == 5
 
 
+def test_more_silos_ask_for_more_updates_from_the_next_round_on() -> None:
+    play = open_round()  # of four, quorum 3
+    play.tell(ev.MembersChanged(frozenset(f"s{n}" for n in range(8))))
+    play.tell(ev.CohortChanged(updates=8, quorum=6))
+    assert only(play.updates("s0", "s1", "s2", "s3"), do.Commit), "the open round has its own"
+    play.committed()
+    play.evaluate("s0", "s1", "s2", "s3")
+    play.evaluated()
+    assert play.phase == "Gathering", "four are connected, six are needed"
+    opened = only(play.join("s4") + play.join("s5") + play.wait(60), do.OpenRound)
+    assert len(opened.cohort) == 6
+
+
 # ---- the job's deadline, and giving up
 
 

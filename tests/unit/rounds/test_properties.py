@@ -26,6 +26,7 @@ event = st.one_of(
     st.builds(ev.Declined, silo, rounds, attempts, flag, st.just("DECLINE_ERROR")),
     st.builds(ev.MembersChanged, st.frozensets(st.sampled_from(SILOS), min_size=2)),
     st.builds(ev.TotalChanged, st.integers(0, 4)),
+    st.builds(ev.CohortChanged, st.just(4), st.integers(3, 4)),
     st.builds(ev.DeadlineChanged, st.floats(1000, 100_000)),
     st.sampled_from([ev.Suspended(), ev.Resumed(), ev.Resumed(), ev.Tick()]),
 )

@@ -195,6 +195,25 @@ def test_the_end_counts_as_read_only_once_it_is_there(desk: Desk, phase: str, re
     assert desk.board.ended_was_read.is_set() is read
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_job_is_complete_once_it_is_known_what_became_of_its_copy(tmp_path: Path, written: bool) -> None:
+    """Else the server may have gone, or been stopped, before anybody could read it."""
+    desk = Desk(tmp_path, output={"uri": "s3://models/it"})
+    told = desk.board.status(view("Complete"))
+    assert (told["phase"], told["reason"], told["output"]) == ("Releasing", "Releasing", {})
+    assert 'phase="Complete"} 0.0' in desk.board.exposition(view("Complete")).decode()
+    assert not desk.board.ended_was_read.is_set()
+    desk.board.output_written() if written else desk.board.output_failed("no room")
+    told = desk.board.status(view("Complete"))
+    assert (told["phase"], told["output"]["written"]) == ("Complete", written)
+    assert 'phase="Complete"} 1.0' in desk.board.exposition(view("Complete")).decode()
+    assert desk.board.ended_was_read.is_set()
+
+
+def test_a_failed_job_waits_for_no_copy(tmp_path: Path) -> None:
+    assert Desk(tmp_path, output={"uri": "s3://models/it"}).board.status(view("Failed"))["phase"] == "Failed"
+
+
 def test_a_history_that_cannot_be_written_is_counted_and_the_round_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,14 @@ class Recorder:
     def set_total(self, total: int) -> None:
         self.calls.append(("total", total))
 
+    def set_cohort(self, updates: int, quorum: int) -> None:
+        self.calls.append(("cohort", updates, quorum))
+
     def set_deadline(self, seconds: float) -> None:
         self.calls.append(("deadline", seconds))
+
+    def set_output(self, uri: str) -> None:
+        self.calls.append(("output", uri))
 
     def suspend(self) -> None:
         self.calls.append("suspend")
@@ -243,6 +249,7 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
         await admin.ask(caller, "POST", path)
     await admin.ask(caller, "PUT", "/members", json=[])
     await admin.ask(caller, "PUT", "/spec", json={})
+    await admin.ask(caller, "PUT", "/spec", json={"updates": 4, "quorum": 3, "output": "s3://models/digits"})
     assert admin.control.calls == [
         ("members", frozenset({"a", "b"})),
         ("total", 0),
@@ -251,6 +258,8 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
         "resume",
         "cancel",
         ("members", frozenset()),
+        ("cohort", 4, 3),
+        ("output", "s3://models/digits"),
     ]
 
 
@@ -270,6 +279,10 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
         ("/spec", b"{"),
         ("/spec", b'{"silos": []}'),
         ("/spec", b'{"total": 5, "quorum": 1}'),
+        ("/spec", b'{"updates": 5}'),
+        ("/spec", b'{"updates": 2, "quorum": 3}'),
+        ("/spec", b'{"total": 5, "output": 7}'),
+        ("/spec", b'{"total": 5, "output": null}'),
         ("/spec", b'{"total": -1}'),
         ("/spec", b'{"total": 100001}'),
         ("/spec", b'{"total": 5.0}'),

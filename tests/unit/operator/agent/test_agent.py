@@ -21,6 +21,8 @@ from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
 from umbel_operator.agent import worker
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.credentials import HubCredentials
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -140,7 +142,7 @@ def world(tmp_path: Path) -> World:
 
 @asynccontextmanager
 async def at_work(hub: Hub, silo: Silo, tmp_path: Path) -> AsyncIterator[Agent]:
-    context = Context(hub, silo, silo.world.site, Metrics("1"))  # type: ignore[arg-type]
+    context = Context(hub, silo, silo.world.site, Desk(None, Audit(lambda _: None)), Metrics("1"))  # type: ignore[arg-type]
     held = HubCredentials(tmp_path / "hub.kubeconfig")
     whole = Agent(context, Identity("umbel-silo-hospital-a", "me", "1"), TokenStore(held))
     task = asyncio.create_task(whole.run())

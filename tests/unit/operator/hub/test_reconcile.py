@@ -8,7 +8,7 @@ import pytest
 from unit.operator.hub.world import NOW, SILOS, World, started
 
 from umbel_operator.conditions import timestamp
-from umbel_operator.hub.plan import Announce, Apply, Delete, SetStatus, Tell
+from umbel_operator.hub.plan import RESYNC_SECONDS, Announce, Apply, Delete, SetStatus, Tell
 
 
 def test_what_a_pod_needs_is_there_before_it_and_clients_once_there_is_an_address() -> None:
@@ -124,7 +124,7 @@ def test_a_status_is_written_whole_with_its_times() -> None:
     (status,) = [action.status for action in plan.actions if isinstance(action, SetStatus)]
     assert status["startTime"] == timestamp(NOW)
     assert status["observedGeneration"] == 1
-    assert plan.again == 1.0
+    assert plan.again == RESYNC_SECONDS
 
 
 def test_a_node_that_is_silent_for_five_minutes_loses_its_pod() -> None:

@@ -80,6 +80,15 @@ def test_one_that_left_the_job_loses_its_federatedclient_and_its_membership() ->
     assert sorted(world.desired()) == sorted(SILOS[:3])
 
 
+def test_what_is_computed_from_the_number_of_silos_follows_it() -> None:
+    world = started(rounds={"total": 3})
+    assert (world.told.updates, world.told.quorum) == (4, 3)
+    more = [{"name": f"late-{n}", "dataset": "digits"} for n in range(4)]
+    world.change(silos=[*world.obj["spec"]["silos"], *more])
+    world.settle()
+    assert (world.told.updates, world.told.quorum) == (8, 6)
+
+
 def test_one_that_is_being_deleted_already_is_let_go() -> None:
     world = started()
     for client in world.clients.values():
@@ -147,6 +156,14 @@ def test_a_selected_job_that_ended_stays_ended_without_its_manifest() -> None:
     world.silos = {}
     world.settle()
     assert world.has("Complete")
+
+
+def test_a_selecting_job_that_is_suspended_says_so() -> None:
+    world = selecting(field="none")
+    world.change(suspend=True)
+    world.settle()
+    assert world.said("Progressing") == ("True", "TooFewSilos")
+    assert world.said("Suspended") == ("True", "Suspended")
 
 
 def test_a_selecting_job_that_failed_stays_failed_when_its_spec_is_mended() -> None:

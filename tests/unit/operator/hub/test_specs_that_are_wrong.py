@@ -54,6 +54,22 @@ def test_meanwhile_its_rounds_are_still_told_and_it_still_ends() -> None:
     assert world.replicas == 0
 
 
+def test_a_failed_one_is_deleted_after_its_time_too() -> None:
+    world = World(rounds=WRONG, ttlSecondsAfterFinished=30)
+    assert world.one_pass().again == 30
+    world.now += 31
+    assert world.plan().delete_job
+
+
+def test_it_can_be_suspended_all_the_same() -> None:
+    world = started()
+    world.change(rounds=WRONG, suspend=True)
+    world.settle()
+    assert world.said("SpecAccepted") == ("False", "InvalidSpec")
+    assert world.said("Suspended") == ("True", "Suspended")
+    assert world.replicas == 0
+
+
 def test_mended_it_is_accepted_again() -> None:
     world = started()
     before = world.obj["spec"]["rounds"]
