@@ -197,3 +197,22 @@ def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Sit
         until(lambda: job.rounds() > done, "rounds go on", job.server_log)
         all_gone(job, cluster, agent)
         cluster.await_nodes(*cluster.nodes)
+
+
+def test_a_client_of_two_nodes(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster)
+        desks(job)
+        job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "2"}})
+
+        def nodes() -> bool:
+            shown = cluster.run("squeue", "--me", "--noheader", "--states=RUNNING", "--format=%D %j").splitlines()
+            return any(line.startswith(f"2 umbel-{HPC}-") for line in shown)
+
+        until(nodes, "it runs on two nodes", agent.log)
+        job.await_condition(HPC, "Ready", "Running")
+        until(lambda: len(running(agent.state_dir)) >= 2, "both ranks", agent.log)
+        done = job.rounds()
+        until(lambda: job.rounds() > done, "rounds go on", job.server_log)
+        all_gone(job, cluster, agent)
+        until(lambda: not running(agent.state_dir), "both ranks are gone", agent.log)

@@ -49,6 +49,7 @@ def test_the_script_looks_for_its_token_and_becomes_srun() -> None:
     assert words[:4] == ["exec", "srun", "--export=ALL", "--ntasks=1"]
     assert words[4:9] == ["/srv/venv/bin/python", "-P", "-m", "umbel", "client"]
     assert "--data=/shared/it's data" in words
+    assert "--stop-seconds=120" in words
     assert words[-3:] == ["--while", f"{FOLDER}/token", "t-1"]
 
 
