@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 import yaml
+from umbel_cluster import charts
 from umbel_cluster.api import Api
 
 from umbel_operator import silo_access
 
-from .hub import ROOT, UMBEL, Operator, install, manifest, until
+from .hub import UMBEL, Operator, install, manifest, until
 
 pytestmark = pytest.mark.api
 
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
+HOSPITAL = ("--set=site.silo=rights-1", "--set=hub.existingSecret=hub")
 GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
@@ -39,7 +41,7 @@ def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, oper
     for life in (_deleted_with_its_model, _behind_a_gateway, _lost_with_its_node, _expired):
         life(api)
     _broken_while_nobody_looked(api, operator)
-    granted = {right for role in _roles(ROOT / "deploy/hub.yaml") for right in _rights(role["rules"])}
+    granted = {right for role in _roles(charts.HUB, "umbel-system") for right in _rights(role["rules"])}
     calls = list(api.calls(OPERATOR))
     assert not _refused(calls)
     assert sorted(granted - _used(calls)) == [], "granted, and never used"
@@ -47,7 +49,7 @@ def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, oper
 
 def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator: Operator, tmp_path: Path) -> None:
     """The one API server is hub and silo at once."""
-    api.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/silo.yaml"))
+    api.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.SILO, "umbel", *HOSPITAL))
     at_home, at_the_hub = (
         "system:serviceaccount:umbel:umbel-agent",
         "system:serviceaccount:umbel-silo-rights-1:umbel-agent",
@@ -84,7 +86,7 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     finally:
         agent.terminate()
         agent.wait(30)
-    own = {right for role in _roles(ROOT / "deploy/silo.yaml") for right in _rights(role["rules"])}
+    own = {right for role in _roles(charts.SILO, "umbel", *HOSPITAL) for right in _rights(role["rules"])}
     # A volume is labelled as retained, and a token renewed, only in the agents' own tests: that takes a retained state,
     # and half a token's life.
     patched, renewed = ("", "persistentvolumeclaims", "patch"), ("", "serviceaccounts/token", "create")
@@ -186,8 +188,9 @@ def _clients(api: Api, job: str) -> set[str]:
     return {item["spec"]["silo"] for item in found}
 
 
-def _roles(path: Path) -> list[dict[str, Any]]:
-    return [doc for doc in yaml.safe_load_all(path.read_text()) if doc["kind"] in ("Role", "ClusterRole")]
+def _roles(chart: Path, namespace: str, *values: str) -> list[dict[str, Any]]:
+    made = charts.rendered(chart, "--show-only=templates/rbac.yaml", *values, namespace=namespace)
+    return [obj for obj in made if obj["kind"] in ("Role", "ClusterRole")]
 
 
 def _rights(rules: list[dict[str, Any]]) -> Iterator[Right]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ class Federation:
 
     def start(self) -> None:
         self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+        self.hub.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
         self.start_operator()
         for silo in SILOS:
             self.join(silo)

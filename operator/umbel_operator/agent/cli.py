@@ -16,7 +16,7 @@ from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, health, kube, logs
-from umbel_operator.agent import approvals_cli, credentials, site
+from umbel_operator.agent import approvals_cli, credentials, site, upkeep
 from umbel_operator.agent.agent import Agent, Identity, TokenStore
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.audit import Audit
@@ -33,18 +33,11 @@ def agent() -> None:
     """Run the clients of a hub's jobs in this silo."""
 
 
-for command in (approvals_cli.pending, approvals_cli.approve, approvals_cli.deny):
+for command in (
+    *(upkeep.check_command, upkeep.uninstall_command),
+    *(approvals_cli.pending, approvals_cli.approve, approvals_cli.deny),
+):
     agent.add_command(command)
-
-
-@agent.command("check")
-@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
-def check(site_file: Path, backend: site.BackendName | None) -> None:
-    """Say what is wrong with a site file, or nothing."""
-    found = site.load(site_file, backend)
-    counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
-    click.echo(f"{site_file}: silo {found.silo}, {counts}")
 
 
 @agent.command("run")

@@ -44,7 +44,7 @@ from umbel.server.service import FederationService
 from umbel.server.sessions import Sessions
 from umbel.server.traffic import Traffic
 from umbel.server.uploads import Uploads
-from umbel.wire import registry
+from umbel.wire import pki, registry
 from umbel.wire.layout import LayoutError
 from umbel.wire.transport import Credentials, Limits, Listener, TransportError
 
@@ -255,7 +255,11 @@ class Server:
                 self._board.flush(self._uploads.bytes_held)
 
     def _exposition(self) -> bytes:
-        return self._board.exposition(self._conductor.view(), self._sessions.earliest_expiry())
+        try:
+            own = pki.expires_at(self._options.credentials.certificate)
+        except (OSError, ValueError):  # being renewed
+            own = None
+        return self._board.exposition(self._conductor.view(), self._sessions.earliest_expiry(), own)
 
     def _stop(self, number: int, stopping: asyncio.Event) -> None:
         self._log("stopping", signal=signal.Signals(number).name)

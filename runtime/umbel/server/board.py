@@ -26,6 +26,7 @@ from umbel.server.traffic import Traffic
 
 KEPT = 20  # rounds in status and state; history.jsonl has them all
 TERMINAL = ("Complete", "Failed")
+OPEN = ("Training", "Closing", "Evaluating", "Releasing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Board:
         kept: Mapping[str, Any],
     ) -> None:
         self.ended_was_read = asyncio.Event()
+        self._timeouts = (job.spec.rounds.timeout_seconds, _evaluation_seconds(job))
+        self._due = 0.0  # Unix time of the deadline set last
         self._identity = {"job": job.metadata.name, "namespace": job.metadata.namespace, "uid": uid, "epoch": epoch}
         self._history = history
         self._metrics = metrics
@@ -110,6 +113,14 @@ class Board:
     def output_failed(self, message: str) -> None:
         self._output = {"written": False, "message": message}
         self._log("output_failed", reason=message)
+
+    # ---- within a round
+
+    def training_opened(self) -> None:
+        self._due = time.time() + self._timeouts[0]
+
+    def evaluation_opened(self) -> None:
+        self._due = time.time() + self._timeouts[1]
 
     # ---- release
 
@@ -181,18 +192,26 @@ class Board:
         copying = view.phase == "Complete" and self.output_uri and not self._output
         return replace(view, phase="Releasing", reason=RELEASING, message="") if copying else view
 
-    def exposition(self, view: View, earliest_expiry: float | None = None) -> bytes:
-        """The text of ``/metrics``. ``earliest_expiry``: of the connected silos' certificates, Unix time."""
+    def exposition(self, view: View, silos_expire: float | None = None, server_expires: float | None = None) -> bytes:
+        """The text of ``/metrics``. ``silos_expire``: when the first of the connected silos' certificates ends, Unix
+        time; ``server_expires``: the server's own."""
         view = self._as_told(view)
-        if earliest_expiry is not None:
-            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", earliest_expiry)
+        if silos_expire is not None:
+            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", silos_expire)
+        if server_expires is not None:
+            self._metrics.set("fl_server_certificate_expiry_timestamp_seconds", server_expires)
         for phase in PHASES:
             self._metrics.set("fl_job_status_phase", float(phase == view.phase), phase=phase)
         self._metrics.set("fl_job_round", self._model.get("round", 0))
         self._metrics.set("fl_job_rounds_target", view.total)
         self._metrics.set("fl_silos", view.connected, state="connected")
         self._metrics.set("fl_silos", max(0, view.members - view.connected), state="absent")
-        training = view.phase == "Training" and view.seconds_left is not None
-        deadline = time.time() + (view.seconds_left or 0.0) if training else 0.0
-        self._metrics.set("fl_round_deadline_timestamp_seconds", deadline)
+        self._metrics.set("fl_job_round_timeout_seconds", sum(self._timeouts))
+        # A step that hangs keeps its deadline: that it has passed is what tells.
+        self._metrics.set("fl_round_deadline_timestamp_seconds", self._due if view.phase in OPEN else 0.0)
         return self._metrics.text()
+
+
+def _evaluation_seconds(job: FederatedJob) -> float:
+    evaluation = job.spec.evaluation
+    return evaluation.timeout_seconds if evaluation.every_rounds else 0.0

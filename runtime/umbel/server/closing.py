@@ -74,6 +74,7 @@ class Closing:
 
     def open_round(self, action: do.OpenRound) -> None:
         self._open = RoundRecord(action.round, action.attempt, started=time.time())
+        self._board.training_opened()
         self._cohort = action.cohort
         self._open.seconds["gather"] = self._open.mark - self._idle_since
         self._training = self._releaser.reducer()
@@ -100,6 +101,7 @@ class Closing:
         self._thread.submit(self._aggregation.discard)
 
     def open_evaluation(self) -> None:
+        self._board.evaluation_opened()
         self._evaluation = self._releaser.reducer()
 
     def count_evaluation(self, event: ev.EvaluationArrived) -> None:
