@@ -202,6 +202,7 @@ def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Sit
 def test_a_client_of_two_nodes(api: Api, cluster: Site, tmp_path: Path) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
         agent = hpc(job, cluster)
+        job.await_condition(HPC, "Ready", "Running")
         desks(job)
         job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "2"}})
 
