@@ -177,6 +177,7 @@ class Federation:
             "app": {"image": IMAGE, "client": "client:app"},
             "dataset": entry["dataset"],
             "privacy": {"minCohort": 3, "minExamples": 11},
+            "activeDeadlineSeconds": 86_400,
             "server": {"url": self.endpoints["federation"], "name": pki.server_name("digits", "default")},
             "authorities": self.authority.bundle.decode(),
             **spec,

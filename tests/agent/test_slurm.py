@@ -71,7 +71,9 @@ def test_preempted_it_is_submitted_again_and_the_rounds_go_on(api: Api, cluster:
         job.await_condition(HPC, "Ready", "Running")
         ((first, _),) = mine(cluster, agent)
         wrap = "--wrap=sleep 20"
-        urgent = cluster.run("sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", wrap)
+        urgent = cluster.run(
+            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--output=/dev/null", wrap
+        )
         try:
             until(lambda: first not in dict(mine(cluster, agent)), "it gives way", agent.log)
             second = until(lambda: dict(mine(cluster, agent)) or None, "it is submitted again", agent.log)
@@ -103,7 +105,13 @@ def test_what_is_queued_is_not_said_to_run_and_what_is_impossible_is_said_so(
 ) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
         everything = cluster.run(
-            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--wrap=sleep 600"
+            "sbatch",
+            "--parsable",
+            "--partition=hi",
+            "--nodes=2",
+            "--exclusive",
+            "--output=/dev/null",
+            "--wrap=sleep 600",
         )
         agent = hpc(job, cluster)
         try:
@@ -189,3 +197,23 @@ def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Sit
         until(lambda: job.rounds() > done, "rounds go on", job.server_log)
         all_gone(job, cluster, agent)
         cluster.await_nodes(*cluster.nodes)
+
+
+def test_a_client_of_two_nodes(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster)
+        job.await_condition(HPC, "Ready", "Running")
+        desks(job)
+        job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "2"}})
+
+        def nodes() -> bool:
+            shown = cluster.run("squeue", "--me", "--noheader", "--states=RUNNING", "--format=%D %j").splitlines()
+            return any(line.startswith(f"2 umbel-{HPC}-") for line in shown)
+
+        until(nodes, "it runs on two nodes", agent.log)
+        job.await_condition(HPC, "Ready", "Running")
+        until(lambda: len(running(agent.state_dir)) >= 2, "both ranks", agent.log)
+        done = job.rounds()
+        until(lambda: job.rounds() > done, "rounds go on", job.server_log)
+        all_gone(job, cluster, agent)
+        until(lambda: not running(agent.state_dir), "both ranks are gone", agent.log)

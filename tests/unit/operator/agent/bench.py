@@ -26,6 +26,7 @@ from umbel_operator.agent.backends.slurm.holding import Cancel, Jobs, SlurmHoldi
 from umbel_operator.agent.batch.base import BatchJob
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Clocks, Plan
+from umbel_operator.agent.policy import decide
 from umbel_operator.agent.reconcile import farewell, reconcile
 
 Object = dict[str, Any]
@@ -81,7 +82,8 @@ class Bench:
         if self.gone:
             return farewell(self.holding(None))
         read = federatedclient.read(self.fc)
-        return reconcile(read, self.site, self.holding(read), Clocks(self.now, self.now))
+        decision = decide(read, self.site, {})
+        return reconcile(read, decision, self.holding(read), Clocks(self.now, self.now))
 
     def one_pass(self, steps: int | None = None) -> Plan:
         """Raises Crash. ``steps``: of what is done, each of which a death may follow."""

@@ -45,6 +45,7 @@ def test_the_command_is_the_sites_and_the_surroundings_are_scrubbed(tmp_path: Pa
     assert start.command[:5] == ("/srv/venv/bin/python", "-P", "-m", "umbel", "client")
     assert "--data=/srv/data" in start.command
     assert "--path=/srv/code" in start.command
+    assert "--stop-seconds=10" in start.command
     assert start.command[-3:-1] == ("--while", f"{start.folder}/token")
     assert start.command[-1] == start.attempt.token
     assert start.environment["PATH"] == "/bin"

@@ -49,6 +49,7 @@ def test_the_script_looks_for_its_token_and_becomes_srun() -> None:
     assert words[:4] == ["exec", "srun", "--export=ALL", "--ntasks=1"]
     assert words[4:9] == ["/srv/venv/bin/python", "-P", "-m", "umbel", "client"]
     assert "--data=/shared/it's data" in words
+    assert "--stop-seconds=120" in words
     assert words[-3:] == ["--while", f"{FOLDER}/token", "t-1"]
 
 
@@ -71,7 +72,7 @@ def test_a_container_sees_its_folder_and_its_data_alone() -> None:
     made = request(python=None, container={"program": "/opt/apptainer", "images": images, "options": ["--nv"]})
     words = last_line(made.script("t-1"))
     begin = words.index("/opt/apptainer")
-    assert words[begin : begin + 4] == ["/opt/apptainer", "exec", "--containall", "--no-home"]
+    assert words[begin : begin + 5] == ["/opt/apptainer", "exec", "--contain", "--ipc", "--pid"]
     assert f"--bind={FOLDER}:{FOLDER}" in words
     assert "--bind=/shared/it's data:/data:ro" in words
     assert "--data=/data" in words
