@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
+
+from .scrape import Scrape
 
 ROOT = Path(__file__).parents[2]
 UMBEL = ROOT / ".venv/bin/umbel"
@@ -140,26 +140,6 @@ class Federation:
             self.hub.kubectl("delete", "fj", name, "--ignore-not-found", "--wait=false")
 
 
-class Metrics:
-    """One scrape."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.families: dict[str, Metric] = {family.name: family for family in text_string_to_metric_families(text)}
-        self._samples = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in self.families.values()
-            for sample in family.samples
-        }
-
-    def value(self, name: str, **labels: str) -> float:
-        """Of the one series whose labels are these, apart from those that all have in common."""
-        wanted = labels.items()
-        found = [value for (n, own), value in self._samples.items() if n == name and wanted <= set(own)]
-        assert len(found) == 1, f"{name} {labels}: {len(found)} series"
-        return found[0]
-
-
 class Job:
     def __init__(self, federation: Federation, name: str, manifest: Object) -> None:
         self.federation = federation
@@ -194,21 +174,24 @@ class Job:
         return {item["spec"]["silo"]: item for item in found["items"]}
 
     def first_round(self) -> Object:
-        """What the history tells of round 1 once it is committed."""
-        return dict(self.until(lambda job: job.history(1), "round 1 committed"))
+        """What the history tells of round 1 once it is committed; everybody is waited for before it opens."""
+        return dict(self.until(lambda job: job.history(1), "round 1 committed", 2 * PATIENCE))
 
     def history(self, number: int) -> Object | None:
         told = self.status.get("history", ())
         return next((r for r in told if (r["round"], r["outcome"]) == (number, "Committed")), None)
 
     def ready(self, silo: str) -> Object:
-        conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
-        return next((c for c in conditions if c["type"] == "Ready"), {})
+        return next((c for c in self._conditions(silo) if c["type"] == "Ready"), {})
 
     def model_kept(self, silo: str) -> bool:
         """Whether the silo says that it has the final model."""
-        conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
-        return any((c["type"], c["status"], c["reason"]) == ("Finished", "True", "ModelKept") for c in conditions)
+        told = [(c["type"], c["status"], c["reason"]) for c in self._conditions(silo)]
+        return ("Finished", "True", "ModelKept") in told
+
+    def _conditions(self, silo: str) -> list[Object]:
+        """Of its FederatedClient."""
+        return list((self.clients().get(silo, {}).get("status") or {}).get("conditions") or ())
 
     def until(self, true: Callable[[Job], Any], what: str, seconds: float = PATIENCE) -> Any:
         end = time.monotonic() + seconds
@@ -247,17 +230,12 @@ class Job:
     def client_processes(self, silo: str) -> list[int]:
         return self.federation.cluster_of(silo).processes(silo, self.client_pod(silo), "client")
 
-    def phase(self) -> str:
-        """Of the server, by its metrics."""
-        found = self.server_metrics().families["fl_job_status_phase"].samples
-        return next(sample.labels["phase"] for sample in found if sample.value)
-
     def connected(self) -> int:
         return int(self.server_metrics().value("fl_silos", state="connected"))
 
-    def server_metrics(self) -> Metrics:
+    def server_metrics(self) -> Scrape:
         admin = f"/api/v1/namespaces/default/services/{self.name}-admin:9090/proxy/metrics"
-        return Metrics(self.federation.hub.kubectl("get", "--raw", admin))
+        return Scrape(self.federation.hub.kubectl("get", "--raw", admin))
 
     def server_pod(self) -> Object | None:
         selector = f"umbel.dev/job={self.name},umbel.dev/component=server"

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from .federation import OPERATOR_HTTP, SILOS, Federation, Job, Metrics
+from .federation import OPERATOR_HTTP, SILOS, Federation, Job
+from .scrape import Scrape
 from .test_trouble import ENDLESS
 
 pytestmark = pytest.mark.cluster
@@ -77,12 +78,12 @@ def test_the_operators_metrics(federation: Federation) -> None:
         assert 0 <= time.time() - seen.value("fl_operator_watch_echo_timestamp_seconds") < 120
 
 
-def operator_metrics(federation: Federation) -> Metrics:
+def operator_metrics(federation: Federation) -> Scrape:
     command = federation.hub.inside([sys.executable, "-c", READ, f"http://{OPERATOR_HTTP}/metrics"])
-    return Metrics(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return Scrape(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def nobody_is_named(seen: Metrics, job: Job) -> None:
+def nobody_is_named(seen: Scrape, job: Job) -> None:
     """Neither a silo nor anything else of one: its client's name, its pod, its address."""
     samples = [sample for family in seen.families.values() for sample in family.samples]
     assert not [name for name in seen.families if name.endswith("_created")], "when something was first seen"
