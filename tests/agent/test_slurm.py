@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.api, pytest.mark.process, pytest.mark.slurm]
 
 HPC, DESKS = "hpc", ["desk-2", "desk-3"]
 SILOS = [HPC, *DESKS]
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"}
 ENDLESS = {"rounds": {"total": 100_000, "timeoutSeconds": 300}, "evaluation": {"everyRounds": 0}}
 
 
@@ -201,7 +202,7 @@ def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Sit
 
 def test_a_client_of_two_nodes(api: Api, cluster: Site, tmp_path: Path) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
-        agent = hpc(job, cluster)
+        agent = hpc(job, cluster, rankHost="127.0.0.1", environment=LOOPBACK)
         job.await_condition(HPC, "Ready", "Running")
         desks(job)
         job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "2"}})

@@ -217,6 +217,9 @@ class Slurm(Part):
     environment: Mapping[Variable, Text] = Field(
         default_factory=dict, max_length=64, description="Environment variables."
     )
+    rank_host: DnsName | None = Field(
+        default=None, description="How the ranks of a client reach the first. Default: by its node's name."
+    )
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Slurm:

@@ -87,6 +87,7 @@ class Request:
         grace = self.slurm.term_seconds
         words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path, grace)
         words += command.fence(self.folder, token)
+        words += [f"--rank-host={self.slurm.rank_host}"] if self.slurm.rank_host is not None else []
         if container is not None:
             return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
         return [*command.python(self.slurm.python or ""), *words]
