@@ -239,7 +239,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"spec__strategy__name": "q-FedAvg"}, "spec.strategy.parameters.clientLearningRate: is missing"),
     (
         {"spec__strategy": {"name": "a:b", "parameters": {"x" * 64: 1}}},
-        f"spec.strategy.parameters: the key '{'x' * 46}…: has 64 characters; use at most 50",
+        f"spec.strategy.parameters: the key '{'x' * 46}…: has 64 characters; use at most 63",
     ),
     ({"spec__strategy__parameters__serverLearningRate": "1"}, "Rate: '1' is a string, not a number"),
     # metrics

@@ -120,6 +120,8 @@ def _with_store(
 ) -> Result:
     found = site.load(site_file, backend)
     choice.check_options(backend, {"--state-dir": state_dir, "--kubeconfig": kubeconfig, "--namespace": namespace})
+    if backend == "kubernetes" and state_dir is not None:
+        raise CliError("--state-dir: is not where a cluster's requests are; leave it out")
     if found.policy.approval == "Auto":
         raise CliError("policy.approval: is Auto, so that nobody is asked; write Manual to be asked")
 

@@ -133,7 +133,6 @@ def test_the_check_says_what_is_wrong_for_a_backend(tmp_path: Path) -> None:
     [
         ("process", {"--kubeconfig": "x"}, "--kubeconfig: means nothing to the backend process; leave it out"),
         ("slurm", {"--hub-secret": "x"}, "--hub-secret: means nothing to the backend slurm; leave it out"),
-        ("kubernetes", {"--state-dir": "x"}, "--state-dir: means nothing to the backend kubernetes; leave it out"),
     ],
 )
 def test_an_option_for_another_backend_is_refused(backend: BackendName, given: dict[str, str], words: str) -> None:
