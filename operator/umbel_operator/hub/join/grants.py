@@ -56,18 +56,18 @@ class Grants:
         return await self._kube.get(SECRET, decisions.SECRET, names.silo_namespace(silo))
 
     async def _register(self, silo: str, secret: Object, key: str) -> bool:
-        """False: somebody has written the Secret since it was read."""
+        """False: somebody has written or deleted the Secret since it was read."""
         body = {
             "metadata": {"resourceVersion": secret["metadata"]["resourceVersion"]},
             "data": {decisions.KEY: b64encode(key.encode()).decode()},
         }
         try:
-            await self._kube.patch(SECRET, decisions.SECRET, names.silo_namespace(silo), body)
+            written = await self._kube.patch(SECRET, decisions.SECRET, names.silo_namespace(silo), body)
         except ApiError as error:
             if error.status == 409:
                 return False
             raise
-        return True
+        return written is not None
 
     async def _tell(self, silo: str, condition: Condition, *, fresh: bool = False) -> None:
         """In the Silo's status, beside what others say there. ``fresh``: a new invitation was used; what was said of
