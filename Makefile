@@ -1,5 +1,5 @@
 # Every target sets up what it needs and may be called again at any time.
-.PHONY: help run test test-fast lint bench cluster cluster-down clean
+.PHONY: help run test test-fast lint bench monitoring charts cluster cluster-down clean
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -20,13 +20,16 @@ help:  ## this list
 .venv/.cluster: hack/setup .venv/.dev $(wildcard hack/tools/*/go.sum)
 	hack/setup cluster
 
+.venv/.monitoring: hack/setup .venv/.dev
+	hack/setup monitoring
+
 .venv/.slurm: hack/setup .venv/.dev
 	hack/setup slurm
 
 run: .venv/.run  ## set up, then ten silos train on handwritten digits over mutual TLS
 	.venv/bin/umbel run examples/digits/job.yaml
 
-test: .venv/.cluster .venv/.slurm lint  ## set up, then everything: lint, types, layers, all tests
+test: .venv/.cluster .venv/.monitoring .venv/.slurm lint  ## set up, then everything: lint, types, layers, all tests
 	$(PY) -m pytest -n 2 --dist worksteal -m "not cluster"
 	$(SUDO) $(PY) -m pytest -m cluster  # two Kubernetes nodes for all of them: one process
 
@@ -41,6 +44,12 @@ lint: .venv/.dev  ## ruff, mypy --strict, import-linter
 
 bench: .venv/.dev  ## speed and memory of a round, as docs/performance.md explains
 	$(PY) benchmarks/rounds.py
+
+monitoring: .venv/.dev  ## write the Grafana pages and the alerts that the chart ships
+	cd monitoring && ../$(PY) -m umbel_monitoring
+
+charts: .venv/.dev  ## write what of the charts follows from their schemas, crds/ and monitoring/
+	$(PY) hack/chartdoc.py
 
 cluster: .venv/.cluster  ## a real Kubernetes on this machine (root; NAME=b for a second one)
 	cd hack/cluster && $(SUDO) ../../$(PY) -m umbel_cluster up $(or $(NAME),dev)

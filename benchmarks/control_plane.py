@@ -114,7 +114,9 @@ def quiet(api: Any) -> bool:
 
 def prepare(api: Any, names: list[str]) -> None:
     api.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    api.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+    from umbel_cluster import charts
+
+    api.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
     for name in names:
         subprocess.run(
             [UMBEL, "silo", "add", name, "--kubeconfig", api.kubeconfig], check=True, stdout=subprocess.DEVNULL

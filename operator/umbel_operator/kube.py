@@ -23,6 +23,7 @@ Objects = list[Object]  # Kube.list hides the name below
 
 UMBEL = "umbel.dev/v1alpha1"
 CALL_SECONDS = 30.0
+CALLS_AT_ONCE = 32  # more would only wait at the server, and use up their time there
 WATCH_SECONDS = 300  # the server ends a watch then; a connection that died unnoticed lasts no longer
 WATCH_GRACE = 15.0
 PAUSE_SECONDS = (0.5, 30.0)  # first and longest pause of a watch that fails
@@ -106,6 +107,7 @@ class Kube:
         self._stamp: object = None
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @classmethod
     def from_kubeconfig(cls, path: Path, context: str | None = None) -> Kube:
@@ -238,9 +240,11 @@ class Kube:
         """The answer's JSON. Raises ApiError."""
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
         for attempt in (1, 2):
-            call = self._call(method, path, body, params, content_type, timeout, accept)
             try:
-                async with call as response:
+                async with (
+                    self._slots,
+                    self._call(method, path, body, params, content_type, timeout, accept) as response,
+                ):
                     text = await response.text()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise ApiError(0, "Unreachable", str(error) or type(error).__name__) from None

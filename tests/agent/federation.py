@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from cluster.federation import unasked
 from umbel_cluster.api import Api
 
 from umbel.wire import pki
@@ -159,7 +160,7 @@ class Federation:
         (folder / "hub.kubeconfig").write_bytes(given)
         (folder / "hub.kubeconfig").chmod(0o600)
         self.ask(silo)
-        whole = {"silo": silo, "policy": {"images": ["registry.example.org/acme/*"]}, **site}
+        whole = {"silo": silo, "policy": unasked("registry.example.org/acme/*"), **site}
         agent = Agent(silo, folder, whole, list(options), environment or {})
         self.agents[silo] = agent
         agent.start()
@@ -176,6 +177,7 @@ class Federation:
             "app": {"image": IMAGE, "client": "client:app"},
             "dataset": entry["dataset"],
             "privacy": {"minCohort": 3, "minExamples": 11},
+            "activeDeadlineSeconds": 86_400,
             "server": {"url": self.endpoints["federation"], "name": pki.server_name("digits", "default")},
             "authorities": self.authority.bundle.decode(),
             **spec,

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.api, pytest.mark.process, pytest.mark.slurm]
 
 HPC, DESKS = "hpc", ["desk-2", "desk-3"]
 SILOS = [HPC, *DESKS]
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"}
 ENDLESS = {"rounds": {"total": 100_000, "timeoutSeconds": 300}, "evaluation": {"everyRounds": 0}}
 
 
@@ -30,6 +31,8 @@ def hpc(job: Federation, cluster: Site, **slurm: Any) -> Agent:
 def desks(job: Federation) -> None:
     for number, silo in enumerate(DESKS, 2):
         job.add(silo, {"datasets": {f"digits-{number}-of-3": {}}, **process_site()}, "--backend=process")
+    for silo in DESKS:
+        job.await_condition(silo, "Ready", "Running")
 
 
 def mine(cluster: Site, agent: Agent) -> list[tuple[str, str]]:
@@ -69,7 +72,9 @@ def test_preempted_it_is_submitted_again_and_the_rounds_go_on(api: Api, cluster:
         job.await_condition(HPC, "Ready", "Running")
         ((first, _),) = mine(cluster, agent)
         wrap = "--wrap=sleep 20"
-        urgent = cluster.run("sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", wrap)
+        urgent = cluster.run(
+            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--output=/dev/null", wrap
+        )
         try:
             until(lambda: first not in dict(mine(cluster, agent)), "it gives way", agent.log)
             second = until(lambda: dict(mine(cluster, agent)) or None, "it is submitted again", agent.log)
@@ -101,15 +106,21 @@ def test_what_is_queued_is_not_said_to_run_and_what_is_impossible_is_said_so(
 ) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
         everything = cluster.run(
-            "sbatch", "--parsable", "--partition=hi", "--nodes=2", "--exclusive", "--wrap=sleep 600"
+            "sbatch",
+            "--parsable",
+            "--partition=hi",
+            "--nodes=2",
+            "--exclusive",
+            "--output=/dev/null",
+            "--wrap=sleep 600",
         )
         agent = hpc(job, cluster)
         try:
             job.await_condition(HPC, "Ready", "Queued")
             job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "9"}})
-            said = job.await_condition(HPC, "Ready", "SubmissionRefused")
-            assert said["message"] == "the site's scheduler refuses the job; the agent's log says why"
-            assert mine(cluster, agent) == []
+            said = job.await_condition(HPC, "Ready", "ImpossibleRequest")
+            assert said["message"].startswith("the partition can never give what the job asks for")
+            until(lambda: not mine(cluster, agent), "it is not left in the queue", agent.log)
         finally:
             cluster.run("scancel", everything)
         job.ask(HPC)
@@ -159,3 +170,51 @@ def test_a_submission_of_which_nobody_knows_makes_no_second_job(api: Api, cluste
         assert attempt["job"] == mine(cluster, agent)[0][0]
         assert running(agent.state_dir)
         all_gone(job, cluster, agent)
+
+
+def test_what_the_scheduler_refuses_is_said_and_why_is_the_silos_own(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster, partition="nowhere")
+        said = job.await_condition(HPC, "Ready", "SubmissionRefused")
+        assert said["message"] == "the site's scheduler refuses the job; the agent's log says why"
+        assert "there is no such partition" in agent.log()
+        assert mine(cluster, agent) == []
+
+
+def test_a_node_that_is_lost_costs_an_attempt_and_no_more(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster, options={"nodelist": "n1"})
+        desks(job)
+        job.await_condition(HPC, "Ready", "Running")
+        ((first, _),) = mine(cluster, agent)
+        cluster.lose_node("n1")
+        try:
+            until(lambda: first not in dict(mine(cluster, agent)), "the loss is noticed", agent.log)
+            job.await_condition(HPC, "Ready", "NodesUnavailable")
+        finally:
+            cluster.start_daemon("n1")
+        job.await_condition(HPC, "Ready", "Running")
+        done = job.rounds()
+        until(lambda: job.rounds() > done, "rounds go on", job.server_log)
+        all_gone(job, cluster, agent)
+        cluster.await_nodes(*cluster.nodes)
+
+
+def test_a_client_of_two_nodes(api: Api, cluster: Site, tmp_path: Path) -> None:
+    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
+        agent = hpc(job, cluster, rankHost="127.0.0.1", environment=LOOPBACK)
+        job.await_condition(HPC, "Ready", "Running")
+        desks(job)
+        job.ask(HPC, resources={"limits": {"umbel.dev/nodes": "2"}})
+
+        def nodes() -> bool:
+            shown = cluster.run("squeue", "--me", "--noheader", "--states=RUNNING", "--format=%D %j").splitlines()
+            return any(line.startswith(f"2 umbel-{HPC}-") for line in shown)
+
+        until(nodes, "it runs on two nodes", agent.log)
+        job.await_condition(HPC, "Ready", "Running")
+        until(lambda: len(running(agent.state_dir)) >= 2, "both ranks", agent.log)
+        done = job.rounds()
+        until(lambda: job.rounds() > done, "rounds go on", job.server_log)
+        all_gone(job, cluster, agent)
+        until(lambda: not running(agent.state_dir), "both ranks are gone", agent.log)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from umbel_cluster import charts
 from umbel_cluster.api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def manifest(name: str, silos: list[str], namespace: str = "default", **spec: An
 
 def install(api: Api, silos: list[str]) -> None:
     api.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    api.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+    api.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
     for silo in silos:
         subprocess.run(
             [UMBEL, "silo", "add", silo, "--kubeconfig", api.kubeconfig], check=True, stdout=subprocess.DEVNULL

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from umbel_cluster import charts
 from umbel_cluster.api import Api
 
 from umbel_operator import silo_access
 
-from .hub import ROOT, UMBEL, Operator, install, manifest, until
+from .hub import UMBEL, Operator, install, manifest, until
 from .joining import free_port
 
 pytestmark = pytest.mark.api
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.api
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
 GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
+SITE = (f"--set=site.silo={SILOS[0]}", "--set=hub.existingSecret=any")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
 
@@ -42,7 +44,7 @@ def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, oper
     for life in (_deleted_with_its_model, _behind_a_gateway, _lost_with_its_node, _expired):
         life(api)
     _broken_while_nobody_looked(api, operator)
-    granted = {right for role in _roles(ROOT / "deploy/hub.yaml") for right in _rights(role["rules"])}
+    granted = {right for role in _roles(charts.HUB) for right in _rights(role["rules"])}
     calls = list(api.calls(OPERATOR))
     assert not _refused(calls)
     assert sorted(granted - _used(calls)) == [], "granted, and never used"
@@ -50,14 +52,14 @@ def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, oper
 
 def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator: Operator, tmp_path: Path) -> None:
     """The one API server is hub and silo at once."""
-    api.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/silo.yaml"))
+    api.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.SILO, "umbel", *SITE))
     at_home, at_the_hub = (
         "system:serviceaccount:umbel:umbel-agent",
         "system:serviceaccount:umbel-silo-rights-1:umbel-agent",
     )
     site = {
         "silo": SILOS[0],
-        "policy": {"images": ["*"]},
+        "policy": {"images": ["*"], "requireDigest": False},
         "datasets": {"digits": {"volumeClaim": "scans"}},
         "retainState": False,
     }
@@ -71,7 +73,15 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _apply(api, manifest("agents", SILOS))
-        until(lambda: "agents" in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment")
+        where = ["--site", tmp_path / "site.yaml", "--kubeconfig", api.kubeconfig, "--namespace", "umbel"]
+        (name,) = until(lambda: _waiting(where), "a request")
+        assert not api.kubectl("get", "deploy,secret", "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")
+        subprocess.run([UMBEL, "agent", "approve", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment")
+        subprocess.run([UMBEL, "agent", "deny", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name not in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment gone")
+        subprocess.run([UMBEL, "agent", "approve", name, *where], check=True, stdout=subprocess.DEVNULL)
+        until(lambda: name in api.kubectl("get", "deploy", "-n", "umbel", "-o", "name"), "its Deployment again")
         api.kubectl("delete", "fj", "agents", "--wait=false")
         kinds = "deploy,netpol,pvc,secret"
         left = lambda: api.kubectl("get", kinds, "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")  # noqa: E731
@@ -79,7 +89,7 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     finally:
         agent.terminate()
         agent.wait(30)
-    own = {right for role in _roles(ROOT / "deploy/silo.yaml") for right in _rights(role["rules"])}
+    own = {right for role in _roles(charts.SILO, *SITE) for right in _rights(role["rules"])}
     # Only in the agents' own tests: a volume is labelled as retained, with a retained state, and a token is kept,
     # which takes half of its life.
     patched = ("", "persistentvolumeclaims", "patch")
@@ -172,6 +182,11 @@ def _expired(api: Api) -> None:
 # ---- pieces
 
 
+def _waiting(where: list[Any]) -> list[str]:
+    told = subprocess.run([UMBEL, "agent", "pending", *where], check=True, capture_output=True, text=True).stdout
+    return [line.split()[0] for line in told.splitlines()[1:]]
+
+
 def _listed(silos: list[str]) -> list[dict[str, str]]:
     return [{"name": silo, "dataset": "digits"} for silo in silos]
 
@@ -189,8 +204,9 @@ def _clients(api: Api, job: str) -> set[str]:
     return {item["spec"]["silo"] for item in found}
 
 
-def _roles(path: Path) -> list[dict[str, Any]]:
-    return [doc for doc in yaml.safe_load_all(path.read_text()) if doc["kind"] in ("Role", "ClusterRole")]
+def _roles(chart: Path, *values: str) -> list[dict[str, Any]]:
+    made = charts.rendered(chart, *values, "--show-only=templates/rbac.yaml")
+    return [obj for obj in made if obj["kind"] in ("Role", "ClusterRole")]
 
 
 def _rights(rules: list[dict[str, Any]]) -> Iterator[Right]:

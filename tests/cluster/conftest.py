@@ -57,3 +57,13 @@ def federation(
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def troubled(cluster_a: Cluster, cluster_b: Cluster) -> str:
+    """The image of a client that can be told to misbehave."""
+    folder = Path(__file__).parent / "troubled"
+    archive = images.example(folder)
+    for each in (cluster_a, cluster_b):
+        each.import_image(archive)
+    return images.reference(folder)

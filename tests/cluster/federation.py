@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
+
+from .scrape import Scrape
 
 ROOT = Path(__file__).parents[2]
 UMBEL = ROOT / ".venv/bin/umbel"
 IMAGE = "registry.local/umbel-digits:dev"
 SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
 PATIENCE = 120.0  # for what takes seconds on an idle machine
+OPERATOR_HTTP = "127.0.0.1:18080"  # in the network of the hub's cluster
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
+
+
+def unasked(*images: str) -> Object:
+    """A policy under which jobs with these images run without anybody's approval."""
+    everything = {key: ["*"] for key in ("clients", "namespaces", "jobs")}
+    return {"approval": "Auto", "requireDigest": False, "images": list(images), **everything}
 
 
 class Federation:
@@ -39,7 +49,7 @@ class Federation:
 
     def start(self) -> None:
         self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/hub.yaml"))
+        self.hub.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
         self.start_operator()
         for silo in SILOS:
             self.join(silo)
@@ -52,7 +62,7 @@ class Federation:
         config["users"][0]["user"] = {"token": token}
         path = self.folder / "operator.kubeconfig"
         path.write_text(yaml.safe_dump(config))
-        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", "127.0.0.1:18080")
+        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", OPERATOR_HTTP)
 
     def join(self, silo: str) -> None:
         inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
@@ -71,7 +81,7 @@ class Federation:
         number = silo.rpartition("-")[2]
         site = {
             "silo": silo,
-            "policy": {"images": ["registry.local/*"]},
+            "policy": unasked("registry.local/*"),
             "datasets": {f"digits-{number}-of-10": {}},
             **more,
         }
@@ -163,9 +173,25 @@ class Job:
         found = json.loads(self.federation.hub.kubectl("get", "fc", "-A", "-l", selector, "-o", "json"))
         return {item["spec"]["silo"]: item for item in found["items"]}
 
+    def first_round(self) -> Object:
+        """What the history tells of round 1 once it is committed; everybody is waited for before it opens."""
+        return dict(self.until(lambda job: job.history(1), "round 1 committed", 2 * PATIENCE))
+
+    def history(self, number: int) -> Object | None:
+        told = self.status.get("history", ())
+        return next((r for r in told if (r["round"], r["outcome"]) == (number, "Committed")), None)
+
     def ready(self, silo: str) -> Object:
-        conditions = (self.clients().get(silo, {}).get("status") or {}).get("conditions") or ()
-        return next((c for c in conditions if c["type"] == "Ready"), {})
+        return next((c for c in self._conditions(silo) if c["type"] == "Ready"), {})
+
+    def model_kept(self, silo: str) -> bool:
+        """Whether the silo says that it has the final model."""
+        told = [(c["type"], c["status"], c["reason"]) for c in self._conditions(silo)]
+        return ("Finished", "True", "ModelKept") in told
+
+    def _conditions(self, silo: str) -> list[Object]:
+        """Of its FederatedClient."""
+        return list((self.clients().get(silo, {}).get("status") or {}).get("conditions") or ())
 
     def until(self, true: Callable[[Job], Any], what: str, seconds: float = PATIENCE) -> Any:
         end = time.monotonic() + seconds
@@ -194,6 +220,23 @@ class Job:
         selector = f"umbel.dev/job={self.name}"
         return list(json.loads(cluster.kubectl("get", "pod", "-n", silo, "-l", selector, "-o", "json"))["items"])
 
+    def client_pod(self, silo: str) -> str:
+        """The name of the one that runs."""
+        return str(self.until(lambda job: _running(job.client_pods(silo)), f"a client in {silo}"))
+
+    def client_log(self, silo: str) -> str:
+        return self.federation.cluster_of(silo).kubectl("logs", self.client_pod(silo), "-n", silo)
+
+    def client_processes(self, silo: str) -> list[int]:
+        return self.federation.cluster_of(silo).processes(silo, self.client_pod(silo), "client")
+
+    def connected(self) -> int:
+        return int(self.server_metrics().value("fl_silos", state="connected"))
+
+    def server_metrics(self) -> Scrape:
+        admin = f"/api/v1/namespaces/default/services/{self.name}-admin:9090/proxy/metrics"
+        return Scrape(self.federation.hub.kubectl("get", "--raw", admin))
+
     def server_pod(self) -> Object | None:
         selector = f"umbel.dev/job={self.name},umbel.dev/component=server"
         found = json.loads(self.federation.hub.kubectl("get", "pod", "-l", selector, "-o", "json"))["items"]
@@ -208,3 +251,14 @@ class Job:
         said = [hub.kubectl("get", "fj,fc,pod,pvc", "-A"), hub.kubectl("describe", "fj", "-A")[-3000:]]
         said += [f"--- {name}\n{self.federation.log(name)[-2000:]}" for name in self.federation.processes]
         return "\n".join(said)
+
+
+def _running(pods: list[Object]) -> str | None:
+    return next(
+        (
+            pod["metadata"]["name"]
+            for pod in pods
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ),
+        None,
+    )

@@ -28,7 +28,7 @@ def test_trains_to_complete_gives_the_laptops_model_and_leaves_nothing(federatio
         assert {m["name"]: m["value"] for m in status["metrics"] if m["phase"] == "evaluate"}["accuracy"] > 0.9
 
         for silo in SILOS:
-            job.until(lambda j, s=silo: _finished(j.clients()[s]), f"the final model in {silo}")
+            job.until(lambda j, s=silo: j.model_kept(s), f"the final model in {silo}")
         job.until(lambda j: not _pods(federation, "digits"), "servers and clients scaled to zero")
 
         fetched = tmp_path / "model.safetensors"
@@ -51,11 +51,6 @@ def test_trains_to_complete_gives_the_laptops_model_and_leaves_nothing(federatio
 
         federation.hub.kubectl("delete", "fj", "digits", "--timeout=30s")
         job.until(lambda j: not _left(federation, "digits"), "nothing left", 30)
-
-
-def _finished(client: dict[str, object]) -> bool:
-    conditions = (client.get("status") or {}).get("conditions") or ()  # type: ignore[attr-defined]
-    return any(c["type"] == "Finished" and c["status"] == "True" and c["reason"] == "ModelKept" for c in conditions)
 
 
 def _sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .federation import Federation
+from .federation import Federation, unasked
 
 pytestmark = pytest.mark.cluster
 
@@ -32,7 +32,7 @@ def test_an_image_that_cannot_be_pulled(federation: Federation) -> None:
 
 def test_a_silo_whose_policy_refuses(federation: Federation) -> None:
     federation.kill("silo-1")
-    federation.write_site("silo-1", policy={"images": ["registry.example.org/*"]})
+    federation.write_site("silo-1", policy=unasked("registry.example.org/*"))
     federation.start_agent("silo-1")
     try:
         with federation.job("refused", **QUORUM) as job:

@@ -42,7 +42,11 @@ def main() -> None:
 def build(name: str | None, examples: list[str]) -> None:
     if name and not ((found := layout.load(name)) and supervisor.alive(found)):
         raise ClusterError(f"there is no cluster {name}: make cluster NAME={name}")
-    archives = [images.client(), *(images.example(CHECKOUT / "examples" / example) for example in examples)]
+    archives = [
+        images.client(),
+        images.control(),
+        *(images.example(CHECKOUT / "examples" / example) for example in examples),
+    ]
     for archive in archives:
         print(archive)
         if name:

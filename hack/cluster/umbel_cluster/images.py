@@ -1,4 +1,4 @@
-"""Our images: client_image/Containerfile over the base image, and over that each example's Containerfile.
+"""Our images: client_image/ and control_image/ over the base image, and over the client's each example's Containerfile.
 
 Built by buildah into OCI archives, kept by a hash of what they are made of.
 """
@@ -12,30 +12,46 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import archives, base, pip
 from .tools import CHECKOUT, ClusterError, cache, installed
 
+VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
 CLIENT = "registry.local/umbel:dev"
-SOURCES = ["client_image", "runtime", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"]
+CONTROL = f"registry.local/umbel-control:{VERSION}"  # what the charts install, unless told otherwise
+SOURCES = ["runtime", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"]
 KEPT = 3
 
 
 def client() -> Path:
     """The image that server and clients run."""
-    made_of = [CHECKOUT / name for name in SOURCES]
+    return _own(CLIENT, "client_image", SOURCES)
+
+
+def control() -> Path:
+    """The image that the hub's operator and a silo's agent run."""
+    return _own(CONTROL, "control_image", [*SOURCES, "operator"])
+
+
+def _own(reference: str, folder: str, sources: list[str]) -> Path:
+    made_of = [CHECKOUT / name for name in (folder, *sources)]
     with _building():
-        return _archive(CLIENT, CHECKOUT / "client_image/Containerfile", CHECKOUT, made_of, base.archive())
+        return _archive(reference, CHECKOUT / folder / "Containerfile", CHECKOUT, made_of, base.archive())
+
+
+def reference(folder: Path) -> str:
+    return f"registry.local/umbel-{folder.resolve().name}:dev"
 
 
 def example(folder: Path) -> Path:
-    """FROM our image plus the code in `folder`: registry.local/umbel-<name of the folder>:dev."""
+    """FROM our image plus the code in `folder`, by its `reference`."""
     folder = folder.resolve()
     below = client()
     with _building():
-        return _archive(f"registry.local/umbel-{folder.name}:dev", folder / "Containerfile", folder, [folder], below)
+        return _archive(reference(folder), folder / "Containerfile", folder, [folder], below)
 
 
 def _archive(reference: str, containerfile: Path, context: Path, made_of: list[Path], below: Path) -> Path:

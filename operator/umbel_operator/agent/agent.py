@@ -49,7 +49,10 @@ class Agent:
         """Until it is cancelled, when the clients go on without it; or until the silo was removed from the hub, and
         nothing of its clients is left."""
         logs.info("the agent starts", silo=self._context.site.silo, version=self._identity.version)
-        pieces = (self._watch_hub, self._watch_silo, self._sweep_regularly, self._beat, self._renew)
+        pieces = (
+            *(self._watch_hub, self._watch_silo, self._sweep_regularly, self._beat, self._renew),
+            *(self._hear_answers, self._context.desk.ask),
+        )
         self._tasks = [asyncio.create_task(_for_ever(piece)) for piece in pieces]
         try:
             await self._removed.wait()
@@ -107,6 +110,13 @@ class Agent:
 
     async def _watch_silo(self) -> None:
         await self._context.backend.watch(self._wake)
+
+    async def _hear_answers(self) -> None:
+        def wake() -> None:
+            for worker, _ in self._workers.values():
+                worker.wake()
+
+        await self._context.desk.listen(wake)
 
     def _wake(self, name: str) -> None:
         if name in self._workers:

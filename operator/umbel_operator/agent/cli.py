@@ -16,8 +16,10 @@ from aiohttp import web
 
 from umbel.cli.errors import CliError
 from umbel_operator import access, health, logs
-from umbel_operator.agent import join_cli, site
+from umbel_operator.agent import approvals_cli, join_cli, site, upkeep
 from umbel_operator.agent.agent import Agent, Identity
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends import choice
 from umbel_operator.agent.metrics import Metrics
 from umbel_operator.agent.worker import Context
@@ -30,17 +32,11 @@ def agent() -> None:
     """Run the clients of a hub's jobs in this silo."""
 
 
-@agent.command("check")
-@click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="What the site file is for; else only its form counts.")
-def check(site_file: Path, backend: site.BackendName | None) -> None:
-    """Say what is wrong with a site file, or nothing."""
-    found = site.load(site_file, backend)
-    counts = f"{len(found.datasets)} data sets, {len(found.policy.images)} patterns of images"
-    click.echo(f"{site_file}: silo {found.silo}, {counts}")
-
-
-agent.add_command(join_cli.join_command)
+for command in (
+    *(approvals_cli.pending, approvals_cli.approve, approvals_cli.deny),
+    *(join_cli.join_command, upkeep.check_command, upkeep.uninstall_command),
+):
+    agent.add_command(command)
 
 
 @agent.command("run")
@@ -71,6 +67,11 @@ agent.add_command(join_cli.join_command)
 @click.option(
     "--namespace", default="", metavar="NAME", help="Where the clients run. Default: the kubeconfig's, or the pod's."
 )
+@click.option(
+    "--audit-log",
+    type=click.Path(path_type=Path),
+    help="File of JSON lines: what was decided, and why. Default: standard error.",
+)
 @click.option("--http", default="", metavar="HOST:PORT", help="Serve /healthz and /metrics there.")
 def run(
     site_file: Path,
@@ -81,6 +82,7 @@ def run(
     hub_secret: str,
     kubeconfig: Path | None,
     namespace: str,
+    audit_log: Path | None,
     http: str,
 ) -> int:
     """Take the silo's FederatedClients from the hub and run them here, until stopped.
@@ -94,9 +96,10 @@ def run(
         raise CliError("--hub and --join: a silo was added or invited; name one of them")
     address = _address(http)
     logs.set_up()
+    audit = _audit(audit_log)
     place = choice.opened(backend, found, kubeconfig=kubeconfig, namespace=namespace, state_dir=state_dir)
     try:
-        return asyncio.run(_run(found, (hub, join, hub_secret, state_dir), place, address))
+        return asyncio.run(_run(found, (hub, join, hub_secret, state_dir), place, audit, address))
     except access.AccessError as error:
         raise CliError(str(error)) from error
 
@@ -105,6 +108,7 @@ async def _run(
     found: site.Site,
     where: tuple[Path | None, Path | None, str, Path | None],
     opening: contextlib.AbstractAsyncContextManager[choice.Place],
+    audit: Audit,
     address: tuple[str, int] | None,
 ) -> int:
     async with contextlib.AsyncExitStack() as stack:
@@ -115,8 +119,9 @@ async def _run(
         stack.push_async_callback(api.close)
         identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
         metrics = Metrics(identity.version)
+        desk = Desk(place.approvals if found.policy.approval == "Manual" else None, audit)
         whole = Agent(
-            Context(api, place.backend, found, metrics),
+            Context(api, place.backend, found, desk, metrics),
             identity,
             tokens,
         )
@@ -143,6 +148,13 @@ async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> w
         return await health.serve(*address, whole.healthy, numbers)
     except OSError as error:
         raise CliError(f"--http {address[0]}:{address[1]}: {error.strerror}; choose another address") from error
+
+
+def _audit(path: Path | None) -> Audit:
+    try:
+        return Audit.to(path)
+    except OSError as error:
+        raise CliError(f"--audit-log {path}: cannot be written ({error.strerror}); name a file of your own") from error
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -49,6 +49,8 @@ class FederatedClient:
     client: str
     dataset: str
     resources: Mapping[str, Mapping[str, str]]
+    privacy: Mapping[str, int]
+    deadline: int
     server: Server | None
     authorities: str
     certificate: str
@@ -93,6 +95,8 @@ def _read(obj: Mapping[str, Any]) -> FederatedClient:
         client=spec["app"]["client"],
         dataset=spec.get("dataset") or "",
         resources=spec.get("resources") or {},
+        privacy=spec.get("privacy") or {},
+        deadline=spec["activeDeadlineSeconds"],
         server=Server(server["url"], server["name"]) if server.get("url") else None,
         authorities=spec.get("authorities") or "",
         certificate=spec.get("certificate") or "",

@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 STATES = ("Running", "Waiting", "Suspended", "Finished", "Failing", "NotAccepted")
 KINDS = ("FederatedClient", "Hub")
 REASONS = ("Hub", "Silo", "Program")
+# Reasons for which a client does not run, and nobody has to do anything.
+WAITING = {"", "Pending", "WaitingForCertificate", "WaitingForServer"}
+WAITING |= {"Submitting", "Queued", "Starting", "Preempted", "TimeLimit", "Stopped", "Ending"}
 
 
 class Metrics:
@@ -46,5 +49,4 @@ def state(ready: str, reason: str, accepted: str) -> str:
         return "Running"
     if reason in ("Suspended", "Finished"):
         return reason
-    waiting = ("", "Pending", "WaitingForCertificate", "WaitingForServer")
-    return "Waiting" if reason in waiting else "Failing"
+    return "Waiting" if reason in WAITING else "Failing"

@@ -1,6 +1,6 @@
-"""One FederatedClient, what a backend has of it, and the site file: what to do, and what to say. Pure.
+"""One FederatedClient, what was decided of it, what a backend has of it: what to do, and what to say. Pure.
 
-Here is what all backends share: the policy, the life of key and certificate, the course of a client, the status.
+Here is what all backends share: the life of key and certificate, the course of a client, the status.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import GOING_SECONDS, Holding
 from umbel_operator.agent.lifecycle import FINISHED, Course, course
 from umbel_operator.agent.plan import Clocks, Draft, Object, Plan
-from umbel_operator.agent.policy import ALLOWED, Decision, decide
-from umbel_operator.agent.site import Site
+from umbel_operator.agent.policy import Decision
 from umbel_operator.conditions import Condition, merge
 
 ACCEPTED = "Accepted"
@@ -26,9 +25,8 @@ BAD_CERTIFICATE = "CertificateNotUsable"
 SUSPENDED = "Suspended"
 
 
-def reconcile(client: FederatedClient, site: Site, holding: Holding, clocks: Clocks) -> Plan:
-    """``holding``: of this very client, by this very site file."""
-    decision = decide(client, site)
+def reconcile(client: FederatedClient, decision: Decision, holding: Holding, clocks: Clocks) -> Plan:
+    """``decision``: on this very client. ``holding``: of it, by the site file."""
     if not decision.allowed:
         return _refuse(client, decision, holding, clocks)
     draft = Draft()
@@ -46,7 +44,7 @@ def reconcile(client: FederatedClient, site: Site, holding: Holding, clocks: Clo
     draft.look_again(way.again)
     status = _status(
         client,
-        (Condition(ACCEPTED, "True", ALLOWED, "the silo's policy allows it"), ready, way.finished),
+        (Condition(ACCEPTED, "True", decision.reason, decision.message), ready, way.finished),
         request,
         way.final_round,
         clocks.now,

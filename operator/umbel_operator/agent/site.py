@@ -73,13 +73,35 @@ EVERY: tuple[str, ...] = ("*",)
 BackendName = Literal["kubernetes", "process", "slurm"]
 
 
+class Demands(Part):
+    """What a job must declare at least in its spec.privacy."""
+
+    min_cohort: Whole = Field(default=0, ge=0, le=1000, description="Least minCohort.")
+    min_examples: Whole = Field(default=0, ge=0, description="Least minExamples.")
+
+
 class Policy(Part):
     """What may run here. Everything else is refused."""
 
+    approval: Literal["Manual", "Auto"] = Field(
+        default="Manual", description="Manual: each job is approved first. Auto: what the policy allows runs at once."
+    )
     images: Patterns = Field(default=(), description="Patterns of images; empty allows none.")
+    require_digest: Flag = Field(default=True, description="Only images that are named by their digest.")
     clients: Patterns = Field(default=EVERY, description="Patterns of module:object.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs.")
+    max_seconds: Whole | None = Field(default=None, ge=1, description="Longest activeDeadlineSeconds of a job.")
+    privacy: Demands = Field(default_factory=Demands, description="What a job must declare at least.")
+
+    @model_validator(mode="after")
+    def _written_out(self) -> Policy:
+        missing = [name for name in ("clients", "namespaces", "jobs") if name not in self.model_fields_set]
+        if self.approval == "Auto" and missing:
+            raise _wrong(
+                f"has approval Auto and no {', '.join(missing)}", "write out what runs unasked, ['*'] for everything"
+            )
+        return self
 
 
 class Dataset(Part):
@@ -194,6 +216,9 @@ class Slurm(Part):
     app_path: tuple[Folder, ...] = Field(default=(), max_length=32, description="Folders of the jobs' modules.")
     environment: Mapping[Variable, Text] = Field(
         default_factory=dict, max_length=64, description="Environment variables."
+    )
+    rank_host: DnsName | None = Field(
+        default=None, description="How the ranks of a client reach the first. Default: by its node's name."
     )
 
     @model_validator(mode="after")

@@ -11,13 +11,14 @@ from typing import Any
 from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
 from umbel_operator.agent import federatedclient
+from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import Metrics, state
 from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.plan import Clocks, Plan
-from umbel_operator.agent.policy import INVALID
+from umbel_operator.agent.policy import INVALID, decide
 from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
@@ -35,6 +36,7 @@ class Context:
     hub: kube.Kube
     backend: Backend
     site: Site
+    desk: Desk
     metrics: Metrics
 
 
@@ -150,7 +152,10 @@ class Worker:
         except Trouble:
             self._pending_seen = None  # time that nobody saw does not count as pending
             raise
-        plan = reconcile(client, context.site, holding, self._clocks(client, holding))
+        await context.desk.ready.wait()
+        decision = decide(client, context.site, context.desk.answers)
+        context.desk.heard(client, decision)
+        plan = reconcile(client, decision, holding, self._clocks(client, holding))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         return plan
@@ -162,6 +167,7 @@ class Worker:
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         self._nothing_left = not plan.actions and plan.again is None
         if self._nothing_left:
+            context.desk.gone(self.name)
             logs.info("removed", client=self.name)
         return 0.0 if plan.again is None else plan.again
 

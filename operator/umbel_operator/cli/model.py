@@ -8,8 +8,9 @@ import click
 
 from umbel.cli.errors import CliError
 from umbel_operator.cli import volumes
-from umbel_operator.cli.options import CONTEXT, KUBECONFIG, show, with_hub
+from umbel_operator.cli.options import CONTEXT, KUBECONFIG, with_hub
 from umbel_operator.kube import FEDERATED_JOB, PVC, Kube
+from umbel_operator.table import show
 
 NAMESPACE = click.option("-n", "--namespace", help="Namespace of the job; the kubeconfig's by default.")
 UID = click.option("--uid", help="Beginning of the job's uid, where several had that name.")

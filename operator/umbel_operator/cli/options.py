@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -37,11 +37,3 @@ def with_hub(kubeconfig: Path | None, context: str | None, work: Callable[[Kube]
         raise CliError(str(error)) from None
     except ApiError as error:
         raise CliError(f"the hub's API server: {error}") from None
-
-
-def show(rows: list[list[Any]]) -> None:
-    """A table, columns aligned, the first row its head."""
-    if rows:
-        widths = [max(len(str(row[n])) for row in rows) for n in range(len(rows[0]))]
-        for row in rows:
-            click.echo("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -13,9 +13,10 @@ import yaml
 from umbel.cli.errors import CliError
 from umbel_operator import joining, names, silo_access
 from umbel_operator.cli import invitations, removal
-from umbel_operator.cli.options import CONTEXT, KUBECONFIG, show, with_hub
+from umbel_operator.cli.options import CONTEXT, KUBECONFIG, with_hub
 from umbel_operator.conditions import find, seconds
 from umbel_operator.kube import SILO, Kube, Object
+from umbel_operator.table import show
 
 MANAGER = "umbel-silo-add"
 NAMESPACE = click.option(

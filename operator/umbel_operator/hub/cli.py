@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -16,6 +17,8 @@ from umbel.cli.errors import CliError
 if TYPE_CHECKING:
     from umbel_operator.hub.settings import Joining, Settings
     from umbel_operator.kube import Kube
+
+Result = TypeVar("Result")
 
 
 @click.group("hub", short_help="Run and look after the hub.")
@@ -76,6 +79,65 @@ def _address(option: str, text: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise CliError(f"{option} {text}: write host:port")
     return host, int(port)
+
+
+@hub.command("uninstall")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The hub's API; without it, the pod's account.")
+@click.option("--namespace", default="umbel-system", show_default=True, help="The operator's own namespace.")
+@click.option("--deployment", default="umbel-operator", show_default=True, help="The operator's Deployment.")
+@click.option("--keep", is_flag=True, help="Keep jobs and silos for a hub that is installed later; stop the servers.")
+@click.option("--timeout", default=240.0, show_default=True, help="Seconds to wait for what has to end.")
+def uninstall_command(kubeconfig: Path | None, namespace: str, deployment: str, keep: bool, timeout: float) -> None:
+    """Make ready for the operator's removal: nothing is left that waits for it.
+
+    Deletes jobs, silos and the certificate authority, or with --keep stops the servers of jobs; stops the operator;
+    takes its finalizers off. The chart runs it before it is uninstalled.
+    """
+    from umbel_operator.hub.settings import Settings
+    from umbel_operator.hub.uninstall import Uninstall
+
+    async def work(kube: Kube) -> None:
+        steps = Uninstall(kube, namespace, deployment, Settings().operator_labels, timeout, click.echo)
+        await (steps.keeping() if keep else steps.removing())
+
+    _spoken(kubeconfig, work)
+
+
+@hub.command("check")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="The hub's API; without it, the pod's account.")
+@click.option("--namespace", default="umbel-system", show_default=True, help="The operator's own namespace.")
+def check_command(kubeconfig: Path | None, namespace: str) -> int:
+    """Say whether the hub is whole: its API's kinds, what they accept and refuse, the operator's heartbeat."""
+    from umbel_operator.hub.check import check
+
+    async def work(kube: Kube) -> bool:
+        good = True
+        async for looked, fault in check(kube, namespace):
+            click.echo(f"{looked}: {fault or 'good'}")
+            good = good and not fault
+        return good
+
+    return 0 if _spoken(kubeconfig, work) else 1
+
+
+def _spoken(kubeconfig: Path | None, work: Callable[[Kube], Awaitable[Result]]) -> Result:
+    """Raises CliError for what the API server or the kubeconfig says."""
+    from umbel_operator.access import AccessError
+    from umbel_operator.kube import ApiError, Kube
+
+    async def run() -> Result:
+        kube = Kube.from_kubeconfig(kubeconfig) if kubeconfig else Kube.in_cluster()
+        try:
+            return await work(kube)
+        finally:
+            await kube.close()
+
+    try:
+        return asyncio.run(run())
+    except (AccessError, TimeoutError) as error:
+        raise CliError(str(error)) from None
+    except ApiError as error:
+        raise CliError(f"the hub's API server: {error}") from None
 
 
 async def _run(kube: Kube, settings: Settings, joining: Joining | None, host: str, port: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 import kopf
 
-from umbel_operator import health, logs
+from umbel_operator import health, logs, names
 from umbel_operator.hub import authority, operator
 from umbel_operator.hub.join import published
 from umbel_operator.hub.join.grants import Grants
@@ -21,6 +22,7 @@ from umbel_operator.metrics import Metrics
 
 START_PAUSE_SECONDS = 2.0
 STOP_SECONDS = 15.0
+OURSELVES: Any = names.HUB_MANAGER  # without it kopf wants the user's name, and a pod's user has none
 
 
 async def serve(
@@ -70,6 +72,7 @@ async def serve(
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
+            identity=OURSELVES,
         )
     )
     try:

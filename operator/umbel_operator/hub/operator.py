@@ -13,16 +13,17 @@ from typing import Any
 
 import kopf
 
+from umbel.wire import pki
 from umbel_operator import names
 from umbel_operator.access import Access
-from umbel_operator.conditions import is_true
-from umbel_operator.hub import reasons
+from umbel_operator.hub.figures import figures, listed, phase
 from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
-from umbel_operator.hub.observed import Object
+from umbel_operator.hub.observed import Object, Silo
 from umbel_operator.kube import FEDERATED_CLIENT, POD, ApiError, Kind, Kube
 
 RETRY_SECONDS = 2.0
+COUNT_SECONDS = 5.0
 
 
 class Jobs:
@@ -55,16 +56,15 @@ class Jobs:
             if loop.concerns(changed):
                 loop.wake()
 
-    def counts(self) -> Mapping[str, int]:
-        return Counter(phase(loop.obj) for loop in self.loops.values())
-
-
-def phase(obj: Object) -> str:
-    conditions = (obj.get("status") or {}).get("conditions")
-    for type_ in (reasons.COMPLETE, reasons.FAILED, reasons.SUSPENDED):
-        if is_true(conditions, type_):
-            return type_
-    return reasons.PROGRESSING
+    def count(self) -> None:
+        """Bring the gauges up to date."""
+        metrics, ends = self.parts.metrics, {uid: loop.certificate_ends for uid, loop in self.loops.items()}
+        jobs = [loop.obj for loop in self.loops.values()]
+        metrics.jobs(Counter(map(phase, jobs)))
+        metrics.silos(Counter(_state(silo) for silo in self.parts.silos.silos.values()))
+        metrics.authority_ends(pki.expiry(self.parts.authority.bundle.encode()))
+        shown, unlisted = listed(jobs)
+        metrics.show({_name(job): figures(job, ends[job["metadata"]["uid"]]) for job in shown}, unlisted)
 
 
 def ours(spec: Mapping[str, Any], **_: Any) -> bool:
@@ -181,12 +181,15 @@ async def _watch(kube: Kube, jobs: Jobs, kind: Kind, selector: str) -> None:
 async def count(jobs: Jobs) -> None:
     """Keep the gauges."""
     while True:
-        jobs.parts.metrics.jobs(jobs.counts())
-        jobs.parts.metrics.silos(Counter(_state(silo) for silo in jobs.parts.silos.silos.values()))
-        await asyncio.sleep(10.0)
+        jobs.count()
+        await asyncio.sleep(COUNT_SECONDS)
 
 
-def _state(silo: Any) -> str:
+def _name(job: Object) -> tuple[str, str]:
+    return job["metadata"]["namespace"], job["metadata"]["name"]
+
+
+def _state(silo: Silo) -> str:
     if silo.suspended:
         return "Suspended"
     return "Ready" if silo.alive else "Unknown"

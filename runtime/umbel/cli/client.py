@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import traceback
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
 from umbel.cli.errors import CliError
+from umbel.cli.stopping import STOPPED, until_stopped
 from umbel.client import ending, fence
 from umbel.client.api import Client
 from umbel.client.context import Dataset
 from umbel.client.loader import LoadError, load
+from umbel.client.ranks.follower import follow
+from umbel.client.ranks.leader import RankLost, leading
+from umbel.client.ranks.place import Place, place
 from umbel.client.session import Member, Refused, Stuck
 from umbel.client.silo import AppError, Site
 from umbel.wire.registry import transport_for
 from umbel.wire.transport import Connection, Credentials
 
-STOPPED = 75  # by a signal, or the app did not return: started again, it goes on
+STOP_SECONDS = 10.0  # less than a pod, or `umbel run`, gives it
 
 
 @click.command("client")
@@ -44,6 +47,14 @@ STOPPED = 75  # by a signal, or the app did not return: started again, it goes o
     "--while", "token", nargs=2, metavar="FILE TOKEN", help="Stop as soon as FILE holds another token, or is gone."
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Say there, as JSON, that the job has ended.")
+@click.option(
+    "--stop-seconds",
+    type=click.FloatRange(0),
+    default=STOP_SECONDS,
+    show_default=True,
+    help="After TERM: for the work at hand to end early, and to be sent.",
+)
+@click.option("--rank-host", default="", metavar="HOST", help="Of several ranks: how the others reach the first.")
 def client_command(
     server: str,
     server_name: str,
@@ -57,51 +68,76 @@ def client_command(
     in_pod: bool,
     token: tuple[str, str] | None,
     report: Path | None,
+    stop_seconds: float,
+    rank_host: str,
 ) -> int:
     """Take part in a job as one silo.
 
     Dials the server, trains when asked, and ends with exit code 0 when the job has ended and the final model is in
     STATE/model.safetensors. A lost server is dialled again for ever. Tracebacks of your code are printed here and
-    nowhere else.
+    nowhere else. At TERM it ends its training early, sends what that came to, and ends with exit code 75.
+
+    Started by Slurm's srun with several tasks, they are one client, and train together.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     site = Site(silo, Dataset(dataset, _readable(data)), _writable(state))
     if in_pod and ending.MARK.exists():
-        return asyncio.run(_until_stopped(ending.wait_to_be_stopped()))
+        return asyncio.run(until_stopped(ending.wait_to_be_stopped()))
     reports = [*((ending.MARK, ending.MESSAGE) if in_pod else ()), *((report,) if report else ())]
-    if reports and ending.ended_before(site.state, reports):
+    where = _place()
+    if reports and ending.ended_before(site.state, reports if where.rank == 0 else ()):
         return 0
     credentials = _credentials(tls)
     app = _load(reference, paths)
     name = server_name or urlsplit(server).hostname or ""
+    manner = _Manner(where, rank_host, reports, token, stop_seconds)
     try:
-        return asyncio.run(_take_part(app, site, server, name, credentials, reports, token))
+        if where.rank:
+            return asyncio.run(follow(app, site, where, _shared(credentials), STOPPED))
+        return asyncio.run(_take_part(app, site, server, name, credentials, manner))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
-    except Stuck as error:
+    except (Stuck, RankLost) as error:
         click.echo(f"umbel: {error}", err=True)
         return STOPPED
 
 
+class _Manner(NamedTuple):
+    """``rank_host``: how the other ranks reach the first; empty: as its host is called."""
+
+    place: Place
+    rank_host: str
+    reports: list[Path]
+    token: tuple[str, str] | None
+    stop_seconds: float
+
+
 async def _take_part(
-    app: Client,
-    site: Site,
-    server: str,
-    server_name: str,
-    credentials: Credentials | None,
-    reports: list[Path],
-    token: tuple[str, str] | None,
+    app: Client, site: Site, server: str, server_name: str, credentials: Credentials | None, manner: _Manner
 ) -> int:
     transport = transport_for(server)
+    member: Member | None = None
 
     async def connect() -> Connection:
         return await transport.connect(server, credentials, server_name)
 
     async def take_part() -> None:
-        outcome = await Member(app, site, connect).run()
-        ending.say_ended(outcome, site.state, reports)
+        nonlocal member
+        if manner.place.size == 1:
+            member = Member(app, site, connect)
+            outcome = await member.run()
+        else:
+            shared = _shared(credentials)
+            async with leading(app, site.state, manner.place, shared, manner.rank_host) as leader:
+                member = Member(leader, site, connect)
+                outcome = await leader.guard(member.run())
+        ending.say_ended(outcome, site.state, manner.reports)
 
-    return await _until_stopped(_fenced(take_part(), token) if token else take_part())
+    async def leave() -> None:
+        if member is not None:
+            await member.leave(manner.stop_seconds)
+
+    return await until_stopped(_fenced(take_part(), manner.token) if manner.token else take_part(), leave)
 
 
 async def _fenced(work: Coroutine[Any, Any, None], token: tuple[str, str]) -> None:
@@ -120,15 +156,17 @@ async def _fenced(work: Coroutine[Any, Any, None], token: tuple[str, str]) -> No
         await asyncio.gather(task, watch, return_exceptions=True)
 
 
-async def _until_stopped(work: Coroutine[Any, Any, None]) -> int:
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+def _place() -> Place:
     try:
-        await task
-    except asyncio.CancelledError:
-        return STOPPED
-    return 0
+        return place(os.environ)
+    except ValueError as error:
+        raise CliError(str(error)) from None
+
+
+def _shared(credentials: Credentials | None) -> Credentials:
+    if credentials is None:
+        raise CliError("--tls is needed by a client of several ranks: its key is how they know one another")
+    return credentials
 
 
 def _load(reference: str, paths: tuple[str, ...]) -> Client:

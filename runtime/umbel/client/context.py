@@ -28,7 +28,11 @@ class Dataset:
 @dataclass(frozen=True)
 class Context:
     """``silo`` and ``dataset.name`` are empty in `Client.initial`, which runs at the server. ``round`` is 0 outside a
-    round. ``state_dir`` survives a restart of the silo's process; None at the server."""
+    round. ``state_dir`` survives a restart of the silo's process; None at the server.
+
+    Where one client is several processes that train together, ``rank`` (``local_rank`` on its node) of ``world_size``
+    is this one, and ``rendezvous`` (``tcp://host:port``) where their libraries may meet. All draw the same random
+    numbers, and all stop at the same step."""
 
     silo: str = ""
     dataset: Dataset = Dataset("")
@@ -39,6 +43,10 @@ class Context:
     strategy: str = ""
     strategy_parameters: Mapping[str, float] = field(default_factory=dict)
     _progress: Progress = field(default_factory=Progress, repr=False)
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    rendezvous: str = ""
 
     @cached_property
     def generator(self) -> np.random.Generator:
@@ -48,7 +56,7 @@ class Context:
     @property
     def should_stop(self) -> bool:
         """The round is about to close, or goes on without this silo: return what there is."""
-        return self._progress.stop.is_set()
+        return self._progress.stop_here()
 
     def steps(self, loader: Iterable[Batch], epochs: int = 1) -> Iterator[Batch]:
         """The batches of ``loader``, ``epochs`` times over. Ends early at WrapUp and counts steps done and planned

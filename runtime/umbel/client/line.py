@@ -29,14 +29,22 @@ class Line:
     def __init__(self) -> None:
         self._link: Link | None = None
         self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
 
     def connected(self, link: Link) -> None:
         self._link = link
+        self._down.clear()
         self._up.set()
 
     def lost(self) -> None:
         self._link = None
         self._up.clear()
+        self._down.set()
+
+    async def down(self) -> None:
+        """When there is none."""
+        await self._down.wait()
 
     async def get(self) -> Link:
         """The present link, as soon as there is one."""

@@ -80,6 +80,19 @@ class Member:
                 self._tasks.drop()
             self._worker.close()
 
+    async def leave(self, seconds: float) -> None:
+        """Before the process ends: send what the work at hand has come to. Returns when that is done, the server is
+        gone, or ``seconds`` have passed."""
+        log.info("told to end: what is at hand is sent first")
+        if self._tasks is None:
+            return
+        leaving, down = asyncio.ensure_future(self._tasks.leave()), asyncio.ensure_future(self._line.down())
+        try:
+            await asyncio.wait({leaving, down}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            down.cancel()
+
     async def _try(self) -> str | None:
         """One session; None to dial again. Raises what dialling again cannot mend."""
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -17,12 +17,17 @@ Batch = TypeVar("Batch", covariant=True)
 
 @dataclass(eq=False)
 class Progress:
-    """Of one task. Written by the user's thread; ``stop`` is set by the session's."""
+    """Of one task. Written by the user's thread; ``stop`` is set by the session's. ``ask``: asked instead of ``stop``
+    where several ranks have to stop at the same step."""
 
     done: int = 0
     planned: int = 0  # 0: unknown
     open_ended: bool = False  # a loop of unknown length began: the plan stays unknown
     stop: threading.Event = field(default_factory=threading.Event)
+    ask: Callable[[], bool] | None = None
+
+    def stop_here(self) -> bool:
+        return self.stop.is_set() if self.ask is None else self.ask()
 
     @property
     def partial(self) -> bool:
@@ -44,7 +49,7 @@ class Progress:
     def walk(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches, each counted as a step, ending early once ``stop`` is set."""
         for batch in batches:
-            if self.stop.is_set():
+            if self.stop_here():
                 return
             try:
                 yield batch
@@ -60,7 +65,7 @@ class Progress:
         if epochs < 0:
             raise ValueError(f"epochs is {epochs}; it must be 0 or more")
         self.plan(epochs * len(loader) if isinstance(loader, Sized) else None)
-        return (Batches(loader, self) for _ in itertools.takewhile(lambda _: not self.stop.is_set(), range(epochs)))
+        return (Batches(loader, self) for _ in itertools.takewhile(lambda _: not self.stop_here(), range(epochs)))
 
 
 class Batches(Generic[Batch]):

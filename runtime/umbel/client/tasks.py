@@ -33,12 +33,15 @@ class Tasks:
         self._backoff = backoff
         self._work: Work | None = None
         self._doing: asyncio.Task[None] | None = None
+        self._leaving = False
 
     def begin(self, task: pb.Task) -> None:
         """A task came: start it, or go on if it is the one at hand (its result is sent again if it is ready)."""
         loop = asyncio.get_running_loop()
         work = self._work
         if work is None or work.dropped or work.key != Key(task.phase, task.epoch, task.round, task.attempt):
+            if self._leaving:
+                return
             self.drop()
             work = self._work = Work(task, loop.time() + task.seconds_left)
         elif self._doing is not None and not self._doing.done():
@@ -52,6 +55,14 @@ class Tasks:
     def cancel(self, message: pb.Cancel) -> None:
         if self._work is not None and self._work.is_for(message.phase, message.round, message.attempt):
             self.drop()
+
+    async def leave(self) -> None:
+        """Wrap up the work at hand; returns when the server has its result, or nobody wants it. No other is begun."""
+        self._leaving = True
+        if self._work is not None:
+            self._work.wrap_up()
+        if self._doing is not None:
+            await asyncio.wait([self._doing])
 
     def epoch(self, epoch: int) -> None:
         """The server said which start of its own this is: what an earlier one asked for is void."""

@@ -27,7 +27,7 @@ from umbel.aggregation.strategy import StrategyError
 from umbel.job import FederatedJob, JobError
 from umbel.rounds import events as ev
 from umbel.rounds.engine import Engine
-from umbel.server import beginning, endpoints, files, hardening, output
+from umbel.server import beginning, endpoints, files, hardening, output, tracing
 from umbel.server.beginning import Beginning, BeginningError
 from umbel.server.board import Board
 from umbel.server.checkpoint import CheckpointError, CheckpointStore
@@ -44,7 +44,7 @@ from umbel.server.service import FederationService
 from umbel.server.sessions import Sessions
 from umbel.server.traffic import Traffic
 from umbel.server.uploads import Uploads
-from umbel.wire import registry
+from umbel.wire import pki, registry
 from umbel.wire.layout import LayoutError
 from umbel.wire.transport import Credentials, Limits, Listener, TransportError
 
@@ -57,6 +57,7 @@ USER_ERRORS = (
     StateLocked,
     CheckpointError,
     output.OutputError,
+    tracing.TracingMissing,
     TransportError,
     OSError,  # a port in use, a folder that cannot be written
 )
@@ -128,6 +129,7 @@ class Server:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aggregation")
         self._checks = ThreadPoolExecutor(1, thread_name_prefix="checks")
         self._traffic = Traffic()
+        self._traces = tracing.traces(job.metadata.namespace, job.metadata.name, _version())
         self._board = Board(
             job,
             options.uid,
@@ -137,6 +139,7 @@ class Server:
             traffic=self._traffic,
             log=log,
             kept=board_state,
+            traces=self._traces,
         )
         if start.info is not None:
             self._board.checkpointed(start.info)
@@ -222,6 +225,7 @@ class Server:
             await plain.stop()
             self._thread.shutdown()
             self._checks.shutdown()
+            await asyncio.to_thread(self._traces.close)
 
     async def _rounds(self) -> None:
         await self._conductor.run()
@@ -255,7 +259,11 @@ class Server:
                 self._board.flush(self._uploads.bytes_held)
 
     def _exposition(self) -> bytes:
-        return self._board.exposition(self._conductor.view(), self._sessions.earliest_expiry())
+        try:
+            own = pki.expires_at(self._options.credentials.certificate)
+        except (OSError, ValueError):  # being renewed
+            own = None
+        return self._board.exposition(self._conductor.view(), self._sessions.earliest_expiry(), own)
 
     def _stop(self, number: int, stopping: asyncio.Event) -> None:
         self._log("stopping", signal=signal.Signals(number).name)

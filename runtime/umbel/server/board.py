@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from umbel.job import FederatedJob
+from umbel.rounds.reasons import RELEASING
 from umbel.rounds.view import View
 from umbel.server.checkpoint import FULL, CheckpointInfo
 from umbel.server.history import History
@@ -21,10 +22,12 @@ from umbel.server.logs import Log
 from umbel.server.metric_names import PHASES
 from umbel.server.metrics import ServerMetrics
 from umbel.server.records import RoundRecord
+from umbel.server.tracing import NoTraces, Traces
 from umbel.server.traffic import Traffic
 
 KEPT = 20  # rounds in status and state; history.jsonl has them all
 TERMINAL = ("Complete", "Failed")
+OPEN = ("Training", "Closing", "Evaluating", "Releasing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,22 @@ class Board:
         traffic: Traffic,
         log: Log,
         kept: Mapping[str, Any],
+        traces: Traces | None = None,
     ) -> None:
         self.ended_was_read = asyncio.Event()
+        self._timeouts = (job.spec.rounds.timeout_seconds, _evaluation_seconds(job))
+        self._due = 0.0  # Unix time of the deadline set last
         self._identity = {"job": job.metadata.name, "namespace": job.metadata.namespace, "uid": uid, "epoch": epoch}
         self._history = history
         self._metrics = metrics
         self._traffic = traffic
         self._log = log
+        self._traces = traces or NoTraces()
         self._shown = Released.from_json(kept)
         self._stored = self._shown  # for the state file, which is written before a round is shown
         self._model: dict[str, Any] = {}
         self.output_uri = job.spec.model.output.uri
-        self._output: dict[str, Any] = {}  # empty before the end, or without spec.model.output.uri
+        self._output: dict[str, Any] = {}  # empty until it is known what became of the copy, or when none is wanted
         self._between = Traffic()  # published between rounds, and still to be counted to a round
 
     # ---- checkpoint and state
@@ -110,6 +117,14 @@ class Board:
         self._output = {"written": False, "message": message}
         self._log("output_failed", reason=message)
 
+    # ---- within a round
+
+    def training_opened(self) -> None:
+        self._due = time.time() + self._timeouts[0]
+
+    def evaluation_opened(self) -> None:
+        self._due = time.time() + self._timeouts[1]
+
     # ---- release
 
     def add(self, record: RoundRecord, traffic: Traffic) -> None:
@@ -127,6 +142,7 @@ class Board:
             self.checkpoint_failed("disk_full" if error.errno in FULL else "io_error")
         self._metrics.publish_round(record, traffic.residences)
         self._metrics.publish_traffic(traffic, buffered_bytes)
+        self._traces.released(record)
         fields: dict[str, Any] = {"reason": record.reason} if record.reason else {}
         seconds = round(sum(record.seconds.values()), 3)
         self._log(
@@ -152,6 +168,7 @@ class Board:
 
     def status(self, view: View) -> dict[str, Any]:
         """The JSON of ``/status``. Counts of a round's answers are not in it before the round is released."""
+        view = self._as_told(view)
         if view.phase in TERMINAL:
             self.ended_was_read.set()
         left = view.seconds_left
@@ -174,17 +191,31 @@ class Board:
             "bytes": self._shown.bytes,
         }
 
-    def exposition(self, view: View, earliest_expiry: float | None = None) -> bytes:
-        """The text of ``/metrics``. ``earliest_expiry``: of the connected silos' certificates, Unix time."""
-        if earliest_expiry is not None:
-            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", earliest_expiry)
+    def _as_told(self, view: View) -> View:
+        """The job is Complete when the copy of its model is written or has failed: who reads the one, reads both."""
+        copying = view.phase == "Complete" and self.output_uri and not self._output
+        return replace(view, phase="Releasing", reason=RELEASING, message="") if copying else view
+
+    def exposition(self, view: View, silos_expire: float | None = None, server_expires: float | None = None) -> bytes:
+        """The text of ``/metrics``. ``silos_expire``: when the first of the connected silos' certificates ends, Unix
+        time; ``server_expires``: the server's own."""
+        view = self._as_told(view)
+        if silos_expire is not None:
+            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", silos_expire)
+        if server_expires is not None:
+            self._metrics.set("fl_server_certificate_expiry_timestamp_seconds", server_expires)
         for phase in PHASES:
             self._metrics.set("fl_job_status_phase", float(phase == view.phase), phase=phase)
         self._metrics.set("fl_job_round", self._model.get("round", 0))
         self._metrics.set("fl_job_rounds_target", view.total)
         self._metrics.set("fl_silos", view.connected, state="connected")
         self._metrics.set("fl_silos", max(0, view.members - view.connected), state="absent")
-        training = view.phase == "Training" and view.seconds_left is not None
-        deadline = time.time() + (view.seconds_left or 0.0) if training else 0.0
-        self._metrics.set("fl_round_deadline_timestamp_seconds", deadline)
+        self._metrics.set("fl_job_round_timeout_seconds", sum(self._timeouts))
+        # A step that hangs keeps its deadline: that it has passed is what tells.
+        self._metrics.set("fl_round_deadline_timestamp_seconds", self._due if view.phase in OPEN else 0.0)
         return self._metrics.text()
+
+
+def _evaluation_seconds(job: FederatedJob) -> float:
+    evaluation = job.spec.evaluation
+    return evaluation.timeout_seconds if evaluation.every_rounds else 0.0

@@ -59,6 +59,7 @@ class Closing:
         self._idle_since = time.monotonic()
         self._cohort: Mapping[str, int] = {}
         self._open: RoundRecord | None = None  # of the attempt that was opened last
+        self._sending: RoundRecord | None = None  # of the attempt whose tasks are being sent
         self._committed = pending  # of the round that awaits its release
         self._training = releaser.reducer()
         self._evaluation = releaser.reducer()
@@ -74,12 +75,20 @@ class Closing:
 
     def open_round(self, action: do.OpenRound) -> None:
         self._open = RoundRecord(action.round, action.attempt, started=time.time())
+        self._sending = self._open
+        self._board.training_opened()
         self._cohort = action.cohort
         self._open.seconds["gather"] = self._open.mark - self._idle_since
         self._training = self._releaser.reducer()
         examples = sum(action.cohort.values())
         start = RoundStart(action.round, len(action.cohort), examples, action.planned_steps)
         self._thread.submit(self._aggregation.open, start)
+
+    def tasks_sent(self) -> None:
+        """All that an opening sends has been sent; later ones, to who comes back, are no part of it."""
+        if self._sending is not None:
+            self._sending.broadcast = time.monotonic() - self._sending.mark
+            self._sending = None
 
     def fold(
         self, action: do.Fold, event: ev.UpdateArrived, update: NDArray[np.uint8], residence: float
@@ -100,6 +109,7 @@ class Closing:
         self._thread.submit(self._aggregation.discard)
 
     def open_evaluation(self) -> None:
+        self._board.evaluation_opened()
         self._evaluation = self._releaser.reducer()
 
     def count_evaluation(self, event: ev.EvaluationArrived) -> None:

@@ -100,6 +100,7 @@ class Conductor:
     def feed(self, event: ev.Event, arrival: Arrival | None = None) -> None:
         for action in self.engine.handle(event, self._clock()):
             self._perform(action, arrival)
+        self._closing.tasks_sent()
         self._arm()
 
     def _arm(self) -> None:

@@ -38,8 +38,8 @@ class OperatorControl:
         self._edit("activeDeadlineSeconds", ev.DeadlineChanged(seconds))
 
     def set_output(self, uri: str) -> None:
-        """A server that starts reads it from its manifest."""
-        if uri != self._board.output_uri:
+        """A server that starts reads it from its manifest. After the end of the rounds the copy is on its way."""
+        if uri != self._board.output_uri and self._conductor.view().phase not in ("Complete", "Failed"):
             self._log("edited", what="output")
             self._board.output_uri = uri
 

@@ -78,7 +78,8 @@ METRICS: dict[str, Declared] = {
     "fl_job_round": _gauge("The last committed round."),
     "fl_job_rounds_target": _gauge("spec.rounds.total."),
     "fl_round_start_timestamp_seconds": _gauge("Unix time of the last released round's opening."),
-    "fl_round_deadline_timestamp_seconds": _gauge("Unix time of the open round's deadline; 0: none open."),
+    "fl_job_round_timeout_seconds": _gauge("Longest that a round may take: its training and its evaluation."),
+    "fl_round_deadline_timestamp_seconds": _gauge("Unix time when the open round's step must end; 0: none open."),
     "fl_round_clients": _gauge("Members of the last released round.", buffered=True, stage=("invited", *OUTCOMES)),
     "fl_round_examples": _gauge("Examples behind the last released round.", buffered=True, when_known=True),
     "fl_model_loss": _gauge("Released mean loss of the model.", buffered=True, when_known=True, phase=RELEASED),
@@ -90,6 +91,9 @@ METRICS: dict[str, Declared] = {
     "fl_silos": _gauge("Members by state.", state=("connected", "absent")),
     "fl_silo_certificate_earliest_expiry_timestamp_seconds": _gauge(
         "Unix time when the first of the connected silos' certificates ends.", when_known=True
+    ),
+    "fl_server_certificate_expiry_timestamp_seconds": _gauge(
+        "Unix time when the server's own certificate ends.", when_known=True
     ),
     "fl_checkpoint_last_success_timestamp_seconds": _gauge("Unix time of the last checkpoint.", when_known=True),
     "fl_rounds_total": _counter("Closed attempts.", buffered=True, outcome=("committed", "abandoned")),

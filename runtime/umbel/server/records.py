@@ -34,6 +34,7 @@ class RoundRecord:
     bytes_down: int = 0
     withheld: dict[str, int] = field(default_factory=dict)
     mark: float = field(default_factory=time.monotonic)  # when the present phase began
+    broadcast: float = 0.0  # seconds of ``train`` until every task was on its way; not kept
 
     def lap(self, phase: str) -> None:
         """The time since the last mark was spent in ``phase``."""

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from umbel.wire import frames, grpc_credentials
+from umbel.wire import frames, grpc_credentials, grpc_keepalive
 from umbel.wire import umbel_pb2 as pb
 from umbel.wire.grpc_listener import SERVICE
 from umbel.wire.transport import Bytes, Credentials, TransportError
@@ -29,8 +29,7 @@ OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    *grpc_keepalive.OPTIONS,
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.use_local_subchannel_pool", 1),

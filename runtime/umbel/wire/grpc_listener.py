@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from umbel.wire import frames, grpc_credentials, pki
+from umbel.wire import frames, grpc_credentials, grpc_keepalive, pki
 from umbel.wire import umbel_pb2 as pb
 from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
 
@@ -37,8 +37,7 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", 5000),
         ("grpc.max_connection_age_ms", 600_000),
         ("grpc.max_connection_age_grace_ms", int(1000 * (limits.round_timeout_seconds + 60))),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        *grpc_keepalive.OPTIONS,
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.so_reuseport", 0),
         # What a waiting upload may already have sent: without a bound, gRPC's own estimate grows to 16 MiB a stream.

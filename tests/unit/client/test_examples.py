@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,19 @@ def test_training_and_held_out_digits_are_apart():
 def test_a_data_set_by_another_name_is_refused(name):
     with pytest.raises(ValueError, match="is not digits-<k>-of-<n>"):
         module_of(EXAMPLES / "digits" / "data.py").part(name)
+
+
+def test_the_torch_image_is_made_as_the_one_that_the_tests_build():
+    """torch is too large to be installed into an image by every test run: the rest of its Containerfile is what the
+    digits' image is built from, and what it installs is the extra that the tests train it with."""
+    built, unbuilt = (instructions(EXAMPLES / name / "Containerfile") for name in ("digits", "mnist-torch"))
+    differing = [number for number, pair in enumerate(zip(built, unbuilt, strict=True)) if pair[0] != pair[1]]
+    assert [unbuilt[number].split()[:3] for number in differing] == [["RUN", "/opt/umbel/bin/pip", "install"]]
+    (install,) = (unbuilt[number] for number in differing)
+    extras = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert shlex.split(install)[4:] == extras["torch"]
+
+
+def instructions(containerfile):
+    lines = map(str.strip, containerfile.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]

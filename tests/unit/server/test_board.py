@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from umbel.server.board import KEPT
 from umbel.server.checkpoint import CheckpointInfo
 
-from .things import SILOS, Desk, record, traffic, view
+from .things import SILOS, Desk, job, record, traffic, view
 
 INFO = CheckpointInfo(4, Path("/state/checkpoints/checkpoint-000004/model.safetensors"), "ab12", 1234.5)
 
@@ -195,6 +196,25 @@ def test_the_end_counts_as_read_only_once_it_is_there(desk: Desk, phase: str, re
     assert desk.board.ended_was_read.is_set() is read
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_job_is_complete_once_it_is_known_what_became_of_its_copy(tmp_path: Path, written: bool) -> None:
+    """Else the server may have gone, or been stopped, before anybody could read it."""
+    desk = Desk(tmp_path, output={"uri": "s3://models/it"})
+    told = desk.board.status(view("Complete"))
+    assert (told["phase"], told["reason"], told["output"]) == ("Releasing", "Releasing", {})
+    assert 'phase="Complete"} 0.0' in desk.board.exposition(view("Complete")).decode()
+    assert not desk.board.ended_was_read.is_set()
+    desk.board.output_written() if written else desk.board.output_failed("no room")
+    told = desk.board.status(view("Complete"))
+    assert (told["phase"], told["output"]["written"]) == ("Complete", written)
+    assert 'phase="Complete"} 1.0' in desk.board.exposition(view("Complete")).decode()
+    assert desk.board.ended_was_read.is_set()
+
+
+def test_a_failed_job_waits_for_no_copy(tmp_path: Path) -> None:
+    assert Desk(tmp_path, output={"uri": "s3://models/it"}).board.status(view("Failed"))["phase"] == "Failed"
+
+
 def test_a_history_that_cannot_be_written_is_counted_and_the_round_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,16 +230,44 @@ def test_a_history_that_cannot_be_written_is_counted_and_the_round_goes_on(
     assert 'fl_checkpoint_failures_total{fl_job="trial",fl_namespace="oncology",reason="disk_full"} 1.0' in metrics
 
 
-@pytest.mark.parametrize(("phase", "running"), [("Training", True), ("Evaluating", False), ("Gathering", False)])
-def test_the_deadline_of_the_open_round_is_a_time(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, phase: str, running: bool
-) -> None:
-    monkeypatch.setattr("umbel.server.board.time.time", lambda: 1_000_000.0)
-    text = desk.board.exposition(view(phase, seconds_left=12.5)).decode()
-    expected = 1_000_012.5 if running else 0.0
-    assert f'fl_round_deadline_timestamp_seconds{{fl_job="trial",fl_namespace="oncology"}} {expected}' in (
-        text.replace("1.0000125e+06", "1000012.5")
+def deadline(desk: Desk, phase: str) -> float:
+    (line,) = re.findall(
+        r"^fl_round_deadline_timestamp_seconds.* (.+)$", desk.board.exposition(view(phase)).decode(), re.M
     )
+    return float(line)
+
+
+def test_a_step_that_hangs_keeps_its_deadline(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_000_000.0]
+    monkeypatch.setattr("umbel.server.board.time.time", lambda: clock[0])
+    spec = job().spec
+    desk.board.training_opened()
+    trained = 1_000_000.0 + spec.rounds.timeout_seconds
+    clock[0] += 10_000
+    assert [deadline(desk, phase) for phase in ("Training", "Closing")] == [trained, trained]
+    desk.board.evaluation_opened()
+    evaluated = 1_010_000.0 + spec.evaluation.timeout_seconds
+    clock[0] += 10_000
+    assert [deadline(desk, phase) for phase in ("Evaluating", "Releasing")] == [evaluated, evaluated]
+
+
+@pytest.mark.parametrize("phase", ["Gathering", "Suspended", "Complete", "Failed"])
+def test_without_an_open_round_there_is_no_deadline(desk: Desk, phase: str) -> None:
+    desk.board.training_opened()
+    assert deadline(desk, phase) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        ("fl_silo_certificate_earliest_expiry_timestamp_seconds", {"silos_expire": 1.7e9}),
+        ("fl_server_certificate_expiry_timestamp_seconds", {"server_expires": 1.7e9}),
+    ],
+)
+def test_a_certificates_end_is_told_once_known(desk: Desk, metric: str, told: dict[str, float]) -> None:
+    sample = f'\n{metric}{{fl_job="trial",fl_namespace="oncology"}} '
+    assert sample not in desk.board.exposition(view()).decode()
+    assert f"{sample}1.7e+09\n" in desk.board.exposition(view(), **told).decode()
 
 
 def test_before_the_members_are_known_nobody_is_absent(desk: Desk) -> None:

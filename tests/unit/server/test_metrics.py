@@ -19,6 +19,7 @@ PAGE = [
     "fl_job_status_phase",
     "fl_job_round",
     "fl_job_rounds_target",
+    "fl_job_round_timeout_seconds",
     "fl_round_start_timestamp_seconds",
     "fl_round_deadline_timestamp_seconds",
     "fl_round_clients",
@@ -29,6 +30,7 @@ PAGE = [
     "fl_server_update_buffer_bytes",
     "fl_silos",
     "fl_silo_certificate_earliest_expiry_timestamp_seconds",
+    "fl_server_certificate_expiry_timestamp_seconds",
     "fl_checkpoint_last_success_timestamp_seconds",
     "fl_build_info",
     "fl_rounds_total",
@@ -65,6 +67,7 @@ TRUE_ONLY_WHEN_KNOWN = {
     "fl_model_metric",
     "fl_model_update_norm",
     "fl_silo_certificate_earliest_expiry_timestamp_seconds",
+    "fl_server_certificate_expiry_timestamp_seconds",
     "fl_checkpoint_last_success_timestamp_seconds",
 }
 ALLOWED = {

@@ -82,14 +82,14 @@ def view(phase: str = "Training", **changes: Any) -> View:
 class Desk:
     """A board with everything round it."""
 
-    def __init__(self, directory: Path, kept: dict[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, kept: dict[str, Any] | None = None, **model: Any) -> None:
         self.log = io.StringIO()
         self.history = directory / "history.jsonl"
         self.metrics = ServerMetrics("oncology", "trial", ["accuracy"])
         self.traffic = Traffic()
         state = kept or {}
         self.board = Board(
-            job(),
+            job(**model),
             "uid-1",
             3,
             history=History(self.history, state.get("rounds", [])),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from umbel.cli.errors import CliError
 from umbel_operator import kube
+from umbel_operator.agent.approvals.store import ConfigMapStore, FolderStore, Store
 from umbel_operator.agent.backends.base import Backend
 from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.backends.local.directory import DirectoryError, StateDirectory
@@ -21,9 +22,11 @@ from umbel_operator.agent.site import BackendName, Site
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``silo``: the silo's own cluster, and ``namespace`` there, where there is one."""
+    """``silo``: the silo's own cluster, and ``namespace`` there, where there is one. ``approvals``: where the
+    administrator is asked."""
 
     backend: Backend
+    approvals: Store
     silo: kube.Kube | None = None
     namespace: str = ""
 
@@ -37,7 +40,7 @@ async def opened(
         silo = kube.Kube.from_kubeconfig(kubeconfig) if kubeconfig else kube.Kube.in_cluster()
         try:
             here = namespace or silo.access.namespace
-            yield Place(KubernetesBackend(silo, here, site.silo), silo, here)
+            yield Place(KubernetesBackend(silo, here, site.silo), ConfigMapStore(silo, here, site.silo), silo, here)
         finally:
             await silo.close()
         return
@@ -47,7 +50,7 @@ async def opened(
     except DirectoryError as error:
         raise CliError(str(error)) from error
     try:
-        yield Place(_local(site, directory))
+        yield Place(_local(site, directory), FolderStore(directory.path))
     finally:
         directory.close()
 

@@ -33,6 +33,7 @@ def federated_client(
             "minCohort": manifest.spec.privacy.min_cohort,
             "minExamples": manifest.spec.privacy.min_examples,
         },
+        "activeDeadlineSeconds": manifest.spec.active_deadline_seconds,
         "authorities": bundle,
     }
     if url:

@@ -11,10 +11,12 @@ from cryptography import x509
 
 from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, identity, site
+from umbel_operator.agent.approvals.decision import Answer
 from umbel_operator.agent.backends.kubernetes.actions import Apply, Delete, Label, MakeKey
 from umbel_operator.agent.backends.kubernetes.holding import KubernetesHolding, Seen
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Clocks, Plan
+from umbel_operator.agent.policy import decide
 from umbel_operator.agent.reconcile import farewell, reconcile
 
 Object = dict[str, Any]
@@ -24,13 +26,14 @@ NOW = 1_800_000_000.0
 UID = "0f3c2a9e-1111-2222-3333-444455556666"
 NAME = "digits-abcdefghij"
 IMAGE = "registry.example.org/acme/ct@sha256:" + "0" * 64
+UNASKED = {"approval": "Auto", "clients": ["*"], "namespaces": ["*"], "jobs": ["*"]}
 KEY = identity.new_key()  # making one takes longer than all the rest of a test
 
 
 def site_file(**parts: Any) -> site.Site:
     whole = {
         "silo": "hospital-a",
-        "policy": {"images": ["registry.example.org/acme/*"]},
+        "policy": {"images": ["registry.example.org/acme/*"], "requireDigest": False, **UNASKED},
         "datasets": {"chest-ct": {"volumeClaim": "ct-2026", "subPath": "chest"}, "named": {}},
     }
     return site.parse({**whole, **parts})
@@ -45,6 +48,7 @@ def federated_client(*, status: Object | None = None, uid: str = UID, **spec: An
         "app": {"image": IMAGE, "client": "ct.client:app"},
         "dataset": "named",
         "privacy": {"minCohort": 3, "minExamples": 11},
+        "activeDeadlineSeconds": 86_400,
         "server": {"url": "grpcs://10.96.3.4:8443", "name": "digits.default.umbel.internal"},
     }
     return {
@@ -88,6 +92,7 @@ class World:
         self.now = NOW
         self.finished_since: float | None = None
         self.gone = False
+        self.answers: dict[str, Answer] = {}
 
     def change(self, **spec: Any) -> None:
         merged = {**self.fc["spec"], **spec}
@@ -135,7 +140,8 @@ class World:
         read = federatedclient.read(self.fc)
         if read.desired == "Finished" and self.finished_since is None:
             self.finished_since = self.now
-        return reconcile(read, self.site, self.holding(read), Clocks(self.now, self.finished_since))
+        decision = decide(read, self.site, self.answers)
+        return reconcile(read, decision, self.holding(read), Clocks(self.now, self.finished_since))
 
     def one_pass(self) -> Plan:
         plan = self.plan()

@@ -21,6 +21,8 @@ from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
 from umbel_operator.agent import worker
 from umbel_operator.agent.agent import Agent, Identity
+from umbel_operator.agent.approvals.desk import Desk
+from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.credentials import HubCredentials, Tokens, TokenStore
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -141,7 +143,7 @@ def world(tmp_path: Path) -> World:
 
 @asynccontextmanager
 async def at_work(hub: Hub, silo: Silo, tmp_path: Path, tokens: Tokens | None = None) -> AsyncIterator[Agent]:
-    context = Context(hub, silo, silo.world.site, Metrics("1"))  # type: ignore[arg-type]
+    context = Context(hub, silo, silo.world.site, Desk(None, Audit(lambda _: None)), Metrics("1"))  # type: ignore[arg-type]
     held = HubCredentials(tmp_path / "hub.kubeconfig")
     whole = Agent(context, Identity("umbel-silo-hospital-a", "me", "1"), tokens or TokenStore(held))
     task = asyncio.create_task(whole.run())

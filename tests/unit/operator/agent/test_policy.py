@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.operator.agent.silo import IMAGE, client, site_file
+from unit.operator.agent.silo import IMAGE, UNASKED, client, site_file
 
-from umbel_operator.agent.policy import decide
+from umbel_operator.agent.policy import WORDS, decide
 
 ALLOWED = "PolicyAllows"
 
 
 def reason(policy: dict[str, Any] | None = None, *, site: dict[str, Any] | None = None, **spec: Any) -> str:
-    parts = {**({"policy": {"images": ["*"], **policy}} if policy is not None else {}), **(site or {})}
-    return decide(client(**spec), site_file(**parts)).reason
+    given = {"images": ["*"], "requireDigest": False, **UNASKED, **policy} if policy is not None else None
+    parts = {**({"policy": given} if given is not None else {}), **(site or {})}
+    return decide(client(**spec), site_file(**parts), {}).reason
 
 
 def test_an_image_that_a_pattern_names_is_allowed() -> None:
@@ -42,6 +43,10 @@ def test_images(patterns: list[str], expected: str) -> None:
 
 def test_without_a_policy_nothing_runs() -> None:
     assert reason(site={"policy": {}}) == "ImageNotAllowed"
+
+
+def test_by_default_what_the_policy_allows_is_asked_for() -> None:
+    assert reason(site={"policy": {"images": ["*"]}}) == "ApprovalPending"
 
 
 @pytest.mark.parametrize(
@@ -101,12 +106,44 @@ def test_ceilings(asked: dict[str, Any], expected: str) -> None:
     assert reason(site={"pods": pods}, resources=asked) == expected
 
 
-def test_a_refusal_tells_nothing_of_the_site_but_the_ceiling() -> None:
-    policy = {"images": ["secret.example.org/*"], "clients": ["hidden.*"]}
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (IMAGE, ALLOWED),
+        ("registry.example.org/acme/ct:1", "ImageNotPinned"),
+        ("registry.example.org/acme/ct", "ImageNotPinned"),
+        ("registry.example.org/acme/ct@sha256:0", "ImageNotPinned"),
+    ],
+)
+def test_a_tag_is_no_image_unless_the_policy_says_so(image: str, expected: str) -> None:
+    app = {"image": image, "client": "ct.client:app"}
+    assert reason(site={"policy": {"images": ["*"], **UNASKED}}, app=app) == expected
+    assert reason({"requireDigest": False}, app=app) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"maxSeconds": 86_400}, ALLOWED),
+        ({"maxSeconds": 86_399}, "TooLong"),
+        ({"privacy": {"minCohort": 3, "minExamples": 11}}, ALLOWED),
+        ({"privacy": {"minCohort": 4}}, "PrivacyTooWeak"),
+        ({"privacy": {"minExamples": 12}}, "PrivacyTooWeak"),
+    ],
+)
+def test_what_a_job_must_declare(policy: dict[str, Any], expected: str) -> None:
+    assert reason(policy) == expected
+
+
+def test_the_hub_hears_a_reason_and_nothing_that_the_site_file_says() -> None:
+    policy = {**UNASKED, "images": ["secret.example.org/*"], "clients": ["hidden.*"]}
     for name in ("elsewhere", "named"):
-        said = decide(client(dataset=name), site_file(policy=policy)).message
-        assert "secret" not in said
-        assert "hidden" not in said
+        decision = decide(client(dataset=name), site_file(policy=policy), {})
+        assert decision.message == WORDS[decision.reason]
+    ceilings = {"pods": {"ceilings": {"memory": "7Gi"}}}
+    over = decide(client(resources={"limits": {"memory": "9Gi"}}), site_file(**ceilings), {})
+    assert "7Gi" in over.detail
+    assert "7Gi" not in over.message
 
 
 @given(st.text("ab/:@.*", min_size=1, max_size=12))

@@ -14,14 +14,16 @@ from umbel_operator.agent.site import Site
 
 # Of the agent's own surroundings a client sees these, and nothing else.
 KEPT = ("PATH", "HOME", "LANG")
+STOPPING = 2 / 3
 PATH = "/usr/local/bin:/usr/bin:/bin"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def arguments(
-    client: FederatedClient, server: Server, folder: Path, data: str | None, app_path: Sequence[str]
+    client: FederatedClient, server: Server, folder: Path, data: str | None, app_path: Sequence[str], grace: float
 ) -> list[str]:
-    """Of ``umbel``. ``folder``: the client's, ``data``: where its data set lies, as the client sees them."""
+    """Of ``umbel``. ``folder``: the client's, ``data``: where its data set lies, as the client sees them. ``grace``:
+    seconds from TERM to KILL; most of it is for what the client has to send."""
     options = {
         "--server": server.url,
         "--server-name": server.name,
@@ -32,6 +34,7 @@ def arguments(
         **({"--data": data} if data is not None else {}),
         "--state": str(folder / STATE),
         "--report": str(folder / REPORT),
+        "--stop-seconds": f"{grace * STOPPING:g}",
     }
     # One word each: a value that begins with a dash is still a value.
     words = [f"{option}={value}" for option, value in options.items()]

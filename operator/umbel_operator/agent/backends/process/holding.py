@@ -117,6 +117,8 @@ class ProcessHolding(LocalHolding):
             return not_ready(FINISHED, "the client has heard the end of the job")
         attempt = own.attempt
         assert attempt is not None
+        if attempt.stopping is not None:
+            return not_ready(PENDING, "the client is being stopped, and is started again as it is asked for now")
         sight = self._sight(own)
         if sight.leader:
             alive = self._now - attempt.started
@@ -166,8 +168,9 @@ class ProcessHolding(LocalHolding):
 
     def _command(self, own: Kept, server: Server) -> list[str]:
         data = self._site.datasets[self._client.dataset].path
-        words = command.arguments(self._client, server, own.folder, data, self._process.app_path)
-        return [*command.python(self._process.python), *words]
+        process = self._process
+        words = command.arguments(self._client, server, own.folder, data, process.app_path, process.grace_seconds)
+        return [*command.python(process.python), *words]
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         return command.environment(self._client, self._site, self._process.environment, own)

@@ -135,6 +135,8 @@ class SlurmHolding(LocalHolding):
         attempt = own.attempt if own is not None else None
         if attempt is None:
             return not_ready(PENDING, "the client is being submitted to the site's scheduler")
+        if attempt.stopping is not None:
+            return not_ready(PENDING, "the client is being stopped, and is started again as it is asked for now")
         if attempt.refused:
             return not_ready(attempt.refused, attempt.words)
         job = self._job(attempt)
@@ -167,7 +169,8 @@ class SlurmHolding(LocalHolding):
             draft.actions.append(Note(own.folder, attempt))
         found = standing(job) if job is not None else lost()
         if job is not None and found.hopeless:
-            draft.actions.append(Note(own.folder, replace(attempt, refused=found.reason, words=found.message)))
+            given_up = replace(attempt, started=self._now, refused=found.reason, words=found.message)
+            draft.actions.append(Note(own.folder, given_up))
             draft.actions.append(Cancel(job.id))
             draft.look_again(REFUSED_SECONDS)
         elif found.phase is Phase.ENDED:
@@ -175,11 +178,13 @@ class SlurmHolding(LocalHolding):
             self._submit_at(again.at, own, request, draft, attempt, again.failures)
 
     def _again(self, attempt: Attempt, job: BatchJob | None, found: Standing) -> restarts.Again:
-        ended = job.ended if job is not None and job.ended is not None else self._now
+        if job is None:  # nobody knows since when; a queue that was read wrongly is read again first
+            return restarts.again(attempt, None, attempt.started + UNSEEN_SECONDS)
+        ended = job.ended if job.ended is not None else self._now
         if found.reason in INNOCENT:
             return restarts.Again(ended, attempt.failures)
-        lived = replace(attempt, started=job.started) if job is not None and job.started is not None else attempt
-        return restarts.again(lived, job.exit_code if job is not None else None, ended)
+        lived = replace(attempt, started=job.started) if job.started is not None else attempt
+        return restarts.again(lived, job.exit_code, ended)
 
     def _submit_at(self, due: float, own: Kept, request: Request, draft: Draft, before: Attempt, failures: int) -> None:
         if due > self._now:

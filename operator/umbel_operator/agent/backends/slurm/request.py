@@ -84,24 +84,24 @@ class Request:
     def _command(self, token: str) -> list[str]:
         container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
         data = path if container is None or path is None else DATA
-        words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path)
+        grace = self.slurm.term_seconds
+        words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path, grace)
         words += command.fence(self.folder, token)
+        words += [f"--rank-host={self.slurm.rank_host}"] if self.slurm.rank_host is not None else []
         if container is not None:
             return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
         return [*command.python(self.slurm.python or ""), *words]
 
 
 def _apptainer(container: Apptainer, image: str, folder: Path, data: str | None, slurm: Slurm) -> list[str]:
-    """Nothing of the host is seen but the client's folder and its data. Of the folder only the state, and where it
-    says that it has ended, may be written to."""
+    """Of the host's files it sees the client's folder, the jobs' modules and the data. It keeps the surroundings, which
+    are scrubbed, for what srun says of its tasks."""
     binds = [f"{folder}:{folder}", f"{folder / TLS}:{folder / TLS}:ro"]
     binds += [f"{data}:{DATA}:ro"] if data is not None else []
     binds += [f"{path}:{path}:ro" for path in slurm.app_path]
-    inside = [f"--env={name}={value}" for name, value in slurm.environment.items()]
     return [
-        *(container.program, "exec", "--containall", "--no-home"),
+        *(container.program, "exec", "--contain", "--ipc", "--pid", "--no-home"),
         *(f"--bind={bind}" for bind in binds),
-        *inside,
         *container.options,
         container.images.get(image, f"docker://{image}"),
     ]

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from umbel_operator.agent.batch.options import SITE_OPTIONS, Options, site_fault
 
-OPTIONS = Options("umbel-a-1", Path("/home/a/umbel"), Path("/home/a/100%.log"), time_seconds=3601)
+OPTIONS = Options("umbel-a-1", Path("/shared/umbel"), Path("/shared/100%.log"), time_seconds=3601)
 
 
 def test_every_job() -> None:
     assert OPTIONS.arguments() == [
         "--job-name=umbel-a-1",
         "--comment=",
-        "--chdir=/home/a/umbel",
-        "--output=/home/a/100%%.log",
+        "--chdir=/shared/umbel",
+        "--output=/shared/100%%.log",
         "--open-mode=append",
         "--no-requeue",
         "--export=NIL",

@@ -1,0 +1,1 @@
+"""Umbel's Grafana pages and Prometheus alerts, as code: what the chart ships is generated here."""

@@ -1,0 +1,47 @@
+"""Before an agent is removed for good: what it made in the silo's cluster goes, but for the state that is retained."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from umbel_operator import kube
+from umbel_operator.agent import reconcile
+from umbel_operator.agent.approvals.store import approvals
+from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
+from umbel_operator.agent.federatedclient import CLIENT, SILO
+from umbel_operator.agent.site import Site
+
+LOOK_SECONDS = 1.0
+
+
+async def stop_agent(silo: kube.Kube, namespace: str, deployment: str, pods: str, end: float) -> None:
+    """First of all: a living agent would make its clients anew. Raises TimeoutError."""
+    await silo.patch(kube.DEPLOYMENT, deployment, namespace, {"spec": {"replicas": 0}})
+    while await silo.list(kube.POD, namespace, selector=pods):
+        if time.monotonic() > end:
+            raise TimeoutError(f"the agent's pod ({pods}) is still there; it would start its clients again")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def forget(silo: kube.Kube, namespace: str, site: Site, hub_secret: str) -> None:
+    """What was asked of the administrator and answered, and the renewed access to the hub."""
+    for found in await silo.list(kube.CONFIG_MAP, namespace, selector=approvals(site.silo)):
+        await silo.delete(kube.CONFIG_MAP, found["metadata"]["name"], namespace)
+    if hub_secret:
+        await silo.delete(kube.SECRET, hub_secret, namespace)
+
+
+async def remove_clients(silo: kube.Kube, namespace: str, site: Site, end: float, say: Callable[[str], None]) -> None:
+    """Until nothing is left of them but state that the site file retains, or time is up."""
+    backend = KubernetesBackend(silo, namespace, site.silo)
+    names = await backend.known()
+    for name in names:
+        await backend.execute(reconcile.farewell(await backend.observe(name, None, site)))
+    say(f"{len(names)} clients removed")
+    while pods := await silo.list(kube.POD, namespace, selector=f"{SILO}={site.silo},{CLIENT}"):
+        if time.monotonic() > end:
+            say(f"gave up waiting for {len(pods)} pods of clients")
+            return
+        await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,116 @@
+"""A federation that is installed as its users install it: by Helm, and by what the charts' notes say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from umbel_cluster import charts
+from umbel_cluster.cluster import Cluster
+
+from .conftest import ROOT
+
+UMBEL = ROOT / ".venv/bin/umbel"
+HUB, SYSTEM = "umbel", "umbel-system"
+SILOS = ("silo-1", "silo-2", "silo-3")
+IMAGE = "registry.local/umbel-digits:dev"
+PATIENCE = 240.0
+LOOK_SECONDS = 0.5
+
+Object = dict[str, Any]
+
+
+class Installed:
+    def __init__(self, node: Cluster, folder: Path) -> None:
+        self.node = node
+        self.folder = folder
+
+    # ---- Helm
+
+    def helm(self, *args: str | Path) -> str:
+        return charts.helm(*args, kubeconfig=self.node.kubeconfig)
+
+    def install_hub(self, *args: str) -> None:
+        self.helm("upgrade", "--install", HUB, charts.HUB, "-n", SYSTEM, "--create-namespace", "--wait", *args)
+
+    def install_silo(self, silo: str, *args: str) -> None:
+        """With what the hub's administrator was printed, in a namespace of its own. The last is added, not invited."""
+        invited = silo != SILOS[-1]
+        file = self.folder / f"{silo}.hub"
+        if f"Silo/{silo}" not in self.names("silo"):
+            how = ["invite", silo] if invited else ["add", silo, "--hub", "https://kubernetes.default.svc"]
+            printed = self._umbel("silo", *how, "--kubeconfig", self.node.kubeconfig)
+            file.write_text(printed)
+        policy = {"approval": "Auto", "images": ["registry.local/*"], "requireDigest": False}
+        site = {
+            "silo": silo,
+            "policy": {**policy, "clients": ["*"], "namespaces": ["*"], "jobs": ["*"]},
+            "datasets": {f"digits-{silo.rpartition('-')[2]}-of-10": {}},
+        }
+        (self.folder / f"{silo}.yaml").write_text(yaml.safe_dump({"site": site}))
+        access = "join.bundle" if invited else "hub.kubeconfig"
+        given = [f"--values={self.folder / silo}.yaml", f"--set-file={access}={file}"]
+        where = ["-n", silo, "--create-namespace", "--wait"]
+        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args)
+
+    def _umbel(self, *args: str | Path) -> str:
+        """What it prints; an invitation has to wait until the hub has said where silos join."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = subprocess.run([UMBEL, *args], capture_output=True, text=True)
+            if done.returncode == 0:
+                return done.stdout
+            if time.monotonic() > end:
+                raise AssertionError(done.stderr)
+            time.sleep(LOOK_SECONDS)
+
+    # ---- what users see
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        return self.node.kubectl(*args, input=input)
+
+    def items(self, kinds: str, *args: str) -> list[Object]:
+        return list(json.loads(self.kubectl("get", kinds, *args, "-o", "json"))["items"])
+
+    def names(self, kinds: str, *args: str) -> set[str]:
+        return {f"{item['kind']}/{item['metadata']['name']}" for item in self.items(kinds, *args)}
+
+    def apply_job(self, name: str, total: int) -> None:
+        """The digits, over three silos."""
+        manifest = yaml.safe_load((ROOT / "examples/digits/job.yaml").read_text())
+        spec = manifest["spec"]
+        manifest["metadata"]["name"] = name
+        spec["app"]["image"] = IMAGE
+        spec["silos"] = spec["silos"][: len(SILOS)]
+        spec["rounds"]["total"] = total
+        spec["server"] = {"checkpoint": {"size": "100Mi"}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def job(self, name: str) -> Object:
+        return dict(json.loads(self.kubectl("get", "fj", name, "-o", "json")))
+
+    def condition(self, name: str, type_: str) -> Object:
+        found = (self.job(name).get("status") or {}).get("conditions") or ()
+        return next((one for one in found if one["type"] == type_), {})
+
+    def round(self, name: str) -> int:
+        return int(((self.job(name).get("status") or {}).get("round") or {}).get("number", 0))
+
+    def until(self, true: Callable[[], Any], what: str) -> Any:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if found := true():
+                return found
+            time.sleep(LOOK_SECONDS)
+        raise AssertionError(f"{what}: not within {PATIENCE:.0f} s\n{self.story()}")
+
+    def story(self) -> str:
+        """For a person who reads why a test failed."""
+        seen = self.kubectl("get", "pod,deploy,sts,job", "-A", "-o", "wide")
+        events = self.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp")
+        return f"{seen}\n{events[-4000:]}"

@@ -1,0 +1,197 @@
+"""Nothing runs that the silo's administrator has not approved, as it was when he saw it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.operator.agent.silo import IMAGE, NAME, World, client, federated_client, site_file
+
+from umbel_operator.agent import federatedclient
+from umbel_operator.agent.approvals.decision import Answer, answered, answers_text, read_answers, standing
+from umbel_operator.agent.approvals.request import read_requests, request_of, requests_text
+from umbel_operator.agent.audit import Audit
+from umbel_operator.agent.policy import Decision, decide
+
+ASKED = site_file(policy={"images": ["registry.example.org/acme/*"], "maxSeconds": 86_400})
+OTHER_IMAGE = IMAGE[:-1] + "1"
+
+
+def approved(client_: federatedclient.FederatedClient, verdict: Any = "Approved") -> dict[str, Answer]:
+    request = request_of(client_)
+    return answered({}, {request.name: request}, request.name, verdict, "ada", "2027-01-15T08:00:00Z", "")
+
+
+def test_approved_it_runs_and_denied_it_does_not() -> None:
+    asked = client()
+    assert decide(asked, ASKED, {}).reason == "ApprovalPending"
+    assert decide(asked, ASKED, approved(asked)).allowed
+    assert decide(asked, ASKED, approved(asked, "Denied")).reason == "Denied"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"app": {"image": OTHER_IMAGE, "client": "ct.client:app"}},
+        {"app": {"image": IMAGE, "client": "ct.other:app"}},
+        {"dataset": "chest-ct"},
+        {"resources": {"limits": {"cpu": "2"}}},
+        {"privacy": {"minCohort": 2, "minExamples": 11}},
+        {"activeDeadlineSeconds": 80_000},
+        {"job": {"name": "digits", "namespace": "default", "uid": "another"}},
+    ],
+)
+def test_what_is_changed_after_its_approval_waits_again(changed: dict[str, Any]) -> None:
+    answers = approved(client())
+    assert decide(client(**changed), ASKED, answers).reason == "ApprovalOutdated"
+    assert decide(client(), ASKED, answers).allowed, "changed back, it is what was approved"
+
+
+def test_what_was_denied_stays_denied_however_it_is_changed() -> None:
+    answers = approved(client(), "Denied")
+    assert decide(client(dataset="chest-ct"), ASKED, answers).reason == "Denied"
+
+
+def test_renewals_and_the_servers_address_need_no_approval() -> None:
+    answers = approved(client())
+    for spec in (
+        {"certificate": "new"},
+        {"server": {"url": "grpcs://a:1", "name": "b"}},
+        {"desiredState": "Suspended"},
+    ):
+        assert decide(client(**spec), ASKED, answers).allowed
+
+
+def test_an_approval_is_not_above_the_policy() -> None:
+    beyond = client(app={"image": "elsewhere@sha256:" + "0" * 64, "client": "ct.client:app"})
+    assert decide(beyond, ASKED, approved(beyond)).reason == "ImageNotAllowed"
+
+
+def test_what_was_approved_and_is_denied_is_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path, ASKED)
+    world.settle()
+    assert world.objects == {}
+    assert world.said("Accepted") == ("False", "ApprovalPending")
+    world.answers = approved(federatedclient.read(world.fc))
+    world.settle()
+    world.sign()
+    world.settle()
+    assert world.replicas == 1
+    world.answers = approved(federatedclient.read(world.fc), "Denied")
+    world.settle()
+    assert "Deployment" not in world.kinds()
+    assert world.said("Ready") == ("False", "Denied")
+
+
+images = st.sampled_from(
+    [IMAGE, OTHER_IMAGE, "registry.example.org/acme/ct:1", "evil.example.org/x@sha256:" + "0" * 64]
+)
+edits = st.fixed_dictionaries(
+    {},
+    optional={
+        "app": st.fixed_dictionaries({"image": images, "client": st.sampled_from(["ct.client:app", "x:y"])}),
+        "dataset": st.sampled_from(["named", "chest-ct", "unknown"]),
+        "desiredState": st.sampled_from(["Running", "Suspended", "Finished"]),
+        "activeDeadlineSeconds": st.sampled_from([1, 86_400, 86_401]),
+        "privacy": st.sampled_from([{"minCohort": 1, "minExamples": 1}, {"minCohort": 3, "minExamples": 11}]),
+        "resources": st.sampled_from([{}, {"limits": {"cpu": "2"}}]),
+    },
+)
+acts = st.one_of(
+    st.tuples(st.just("hub"), edits),
+    st.tuples(st.sampled_from(["approve", "deny", "sign", "pass", "pass"]), st.none()),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(acts, min_size=3, max_size=14))
+def test_no_sequence_of_edits_at_the_hub_makes_anything_run_that_was_not_approved(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
+) -> None:
+    world = World(tmp_path_factory.mktemp("ca"), ASKED)
+    seen: set[str] = set()  # fingerprints that the administrator approved and has not denied since
+    for what, edit in steps:
+        asked = request_of(federatedclient.read(world.fc))
+        if what == "hub":
+            world.change(**edit)
+        elif what in ("approve", "deny"):
+            seen = {asked.fingerprint} if what == "approve" else set()
+            world.answers = approved(federatedclient.read(world.fc), "Approved" if what == "approve" else "Denied")
+        elif what == "sign" and (world.fc["status"] or {}).get("certificateRequest"):
+            world.sign()
+        world.one_pass()
+        runs = [obj for (kind, _), obj in world.objects.items() if kind == "Deployment" and obj["spec"]["replicas"]]
+        if runs:
+            (container,) = runs[0]["spec"]["template"]["spec"]["containers"]
+            now = request_of(federatedclient.read(world.fc))
+            assert now.fingerprint in seen
+            assert container["image"] == now.image
+            assert f"--client={now.client}" in container["args"]
+            assert decide(federatedclient.read(world.fc), ASKED, world.answers).allowed
+
+
+# ---- what is written down
+
+
+def test_requests_and_answers_come_back_as_they_were_written() -> None:
+    request = request_of(client(resources={"limits": {"cpu": "2"}}))
+    assert read_requests(requests_text({NAME: request})) == {NAME: request}
+    assert read_requests(requests_text({NAME: request}))[NAME].fingerprint == request.fingerprint
+    answers = approved(client())
+    assert read_answers(answers_text(answers)) == answers
+    assert standing(request_of(client()), read_answers(answers_text(answers))) == "Approved"
+    assert read_requests("") == read_answers("") == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a": {"verdict": "Approved"}}', '{"a": []}'])
+def test_answers_that_cannot_be_read_are_none(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of what kind does not matter
+        read_answers(text)
+
+
+def test_a_verdict_of_another_word_is_none() -> None:
+    text = answers_text(approved(client())).replace("Approved", "Maybe")
+    with pytest.raises(ValueError, match="Approved or Denied"):
+        read_answers(text)
+
+
+def test_answers_to_requests_that_are_gone_are_dropped() -> None:
+    first, other = request_of(client()), replace(request_of(client()), name="other")
+    answers = answered({}, {NAME: first}, NAME, "Approved", "ada", "t", "")
+    later = answered(answers, {"other": other}, "other", "Denied", "ada", "t", "no")
+    assert set(later) == {"other"}
+    with pytest.raises(KeyError):
+        answered(answers, {}, NAME, "Approved", "ada", "t", "")
+
+
+def test_the_audit_log_has_each_decision_once_and_whole() -> None:
+    lines: list[str] = []
+    audit = Audit(lines.append)
+    request, answer = request_of(client()), approved(client())[NAME]
+    refused, allowed = Decision("ApprovalPending"), Decision("PolicyAllows", "approved by ada")
+    for decision in (refused, refused, allowed, allowed):
+        audit.decided(request, decision, answer if decision.allowed else None)
+    audit.gone(NAME)
+    audit.gone(NAME)
+    found = [json.loads(line) for line in lines]
+    assert [(line["audit"], line.get("reason")) for line in found] == [
+        ("refused", "ApprovalPending"),
+        ("allowed", "PolicyAllows"),
+        ("gone", None),
+    ]
+    assert found[1]["answer"]["by"] == "ada"
+    assert found[1]["image"] == IMAGE
+    assert found[1]["fingerprint"] == request.fingerprint
+
+
+def test_the_audit_log_is_the_administrators_alone_and_only_grows(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "audit.jsonl"
+    for _ in range(2):
+        Audit.to(path).decided(request_of(federatedclient.read(federated_client())), Decision("Denied"), None)
+    assert len(path.read_text().splitlines()) == 2
+    assert path.stat().st_mode & 0o777 == 0o600
