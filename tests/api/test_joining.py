@@ -149,6 +149,9 @@ def test_a_used_token_is_refused_and_told(hub: Hub, silo: str, agent: Agent) -> 
     told = [e for e in events if e["involvedObject"]["name"] == silo and e["reason"] == "UsedTokenPresented"]
     assert told[0]["type"] == "Warning"
     assert renewed(first).joined, "who was first goes on"
+    assert "used again" in hub.umbel("hub", "status")
+    joined(hub.invite(silo))
+    assert hub.condition(silo, "TokenReused")["status"] == "False"
 
 
 def test_of_two_at_once_exactly_one_wins(hub: Hub, silo: str) -> None:

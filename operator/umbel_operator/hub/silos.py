@@ -96,7 +96,7 @@ class SiloBook:
             self._look(now)
             for name, item in list(self._silos.items()):
                 after = status(item, self._lease(name), now)
-                if after != _ours(item["status"]):
+                if after != ours(item["status"]):
                     await self._write(name, after)
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
@@ -116,7 +116,7 @@ def _kept(item: Object) -> Object:
     return {"metadata": meta, "spec": item.get("spec") or {}, "status": item.get("status") or {}}
 
 
-def _ours(status: Mapping[str, Any]) -> dict[str, Any]:
+def ours(status: Mapping[str, Any]) -> dict[str, Any]:
     """A Silo's status without what the join service says there."""
     ready = [entry for entry in status.get("conditions") or () if entry["type"] == "Ready"]
     return {**status, "conditions": ready} if status else {}

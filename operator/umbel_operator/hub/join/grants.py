@@ -37,7 +37,8 @@ class Grants:
                 return answer
             if answer.register and secret is not None and not await self._register(silo, secret, key):
                 continue
-            await self._tell(silo, Condition(JOINED, "True", "AgentRegistered", "its agent has registered its key"))
+            joined = Condition(JOINED, "True", "AgentRegistered", "its agent has registered its key")
+            await self._tell(silo, joined, fresh=answer.register)
             return answer
 
     async def renew(self, silo: str, key: str) -> Granted | Refused:
@@ -55,26 +56,29 @@ class Grants:
         return await self._kube.get(SECRET, decisions.SECRET, names.silo_namespace(silo))
 
     async def _register(self, silo: str, secret: Object, key: str) -> bool:
-        """False: somebody has written the Secret since it was read."""
+        """False: somebody has written or deleted the Secret since it was read."""
         body = {
             "metadata": {"resourceVersion": secret["metadata"]["resourceVersion"]},
             "data": {decisions.KEY: b64encode(key.encode()).decode()},
         }
         try:
-            await self._kube.patch(SECRET, decisions.SECRET, names.silo_namespace(silo), body)
+            written = await self._kube.patch(SECRET, decisions.SECRET, names.silo_namespace(silo), body)
         except ApiError as error:
             if error.status == 409:
                 return False
             raise
-        return True
+        return written is not None
 
-    async def _tell(self, silo: str, condition: Condition) -> None:
-        """In the Silo's status, beside what others say there."""
+    async def _tell(self, silo: str, condition: Condition, *, fresh: bool = False) -> None:
+        """In the Silo's status, beside what others say there. ``fresh``: a new invitation was used; what was said of
+        the one before is over."""
         found = await self._kube.get(SILO, silo)
         if found is None:
             return
         before = (found.get("status") or {}).get("conditions") or []
         kept = {c.type: c for c in (Condition(*_said(before, t)) for t in (JOINED, REUSED) if find(before, t))}
+        if fresh and REUSED in kept:
+            kept[REUSED] = Condition(REUSED, "False", "InvitedAnew", "the silo has joined by another invitation since")
         now = {**kept, condition.type: condition}
         merged = merge(before, now.values(), found["metadata"].get("generation", 0), time.time())
         if all(find(before, entry["type"]) == entry for entry in merged):

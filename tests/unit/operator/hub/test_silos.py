@@ -10,7 +10,7 @@ from unit.operator.hub.world import NOW
 
 from umbel_operator import names
 from umbel_operator.conditions import timestamp
-from umbel_operator.hub.silos import SiloBook, status
+from umbel_operator.hub.silos import SiloBook, ours, status
 
 REPORT = {"version": "0.1.0", "backend": "kubernetes", "datasets": ["digits", "chest-ct"]}
 
@@ -107,3 +107,38 @@ def test_a_book_wakes_the_jobs_of_silos_that_changed_for_them() -> None:
     del book._silos["hospital-b"]
     book._look(NOW + 52)
     assert woken[3:] == [{"hospital-b"}]
+
+
+# ---- silos that were invited
+
+
+def invited(until: float, *conditions: dict[str, Any]) -> dict[str, Any]:
+    item = silo({"conditions": list(conditions)} if conditions else None)
+    item["metadata"]["annotations"] = {names.INVITED_UNTIL: timestamp(until)}
+    return item
+
+
+JOINED = {"type": "Joined", "status": "True", "reason": "AgentRegistered", "message": ""}
+
+
+@pytest.mark.parametrize(
+    ("item", "heartbeat", "expected"),
+    [
+        (invited(NOW + 60), None, ("Unknown", "Invited")),
+        (invited(NOW - 60), None, ("Unknown", "InvitationExpired")),
+        (invited(NOW - 60, JOINED), None, ("Unknown", "NeverSeen")),
+        (invited(NOW + 60), lease(), ("True", "AgentAlive")),
+        (invited(NOW - 60), lease(), ("True", "AgentAlive")),
+    ],
+)
+def test_an_invitation_is_shown_until_it_is_used(
+    item: dict[str, Any], heartbeat: dict[str, Any] | None, expected: tuple[str, str]
+) -> None:
+    assert ready(status(item, heartbeat, NOW)) == expected
+
+
+def test_what_the_join_service_says_in_a_status_is_no_reason_to_write_it_again() -> None:
+    settled = status(invited(NOW + 60), lease(), NOW)
+    item = invited(NOW + 60)
+    item["status"] = {**settled, "conditions": [JOINED, *settled["conditions"]]}
+    assert status(item, lease(), NOW + 1) == ours(item["status"])
