@@ -20,16 +20,16 @@ help:  ## this list
 .venv/.cluster: hack/setup .venv/.dev $(wildcard hack/tools/*/go.sum)
 	hack/setup cluster
 
-.venv/.monitoring: hack/setup .venv/.dev
-	hack/setup monitoring
-
 .venv/.slurm: hack/setup .venv/.dev
 	hack/setup slurm
+
+.venv/.monitoring: hack/setup .venv/.dev
+	hack/setup monitoring
 
 run: .venv/.run  ## set up, then ten silos train on handwritten digits over mutual TLS
 	.venv/bin/umbel run examples/digits/job.yaml
 
-test: .venv/.cluster .venv/.monitoring .venv/.slurm lint  ## set up, then everything: lint, types, layers, all tests
+test: .venv/.cluster .venv/.slurm .venv/.monitoring lint  ## set up, then everything: lint, types, layers, all tests
 	$(PY) -m pytest -n 2 --dist worksteal -m "not cluster"
 	$(SUDO) $(PY) -m pytest -m cluster  # two Kubernetes nodes for all of them: one process
 

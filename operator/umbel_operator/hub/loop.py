@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from umbel.wire import pki
 from umbel_operator import logs, names
 from umbel_operator.access import AccessError
 from umbel_operator.conditions import Condition, find, merge
@@ -41,6 +42,7 @@ class JobLoop:
         self._wakes = 0
         self._memory = Memory({})
         self._signed: dict[str, str] = {}
+        self.certificate_ends: list[float] = []  # of its clients', Unix time
         self._sight = ServerSight()
         self._seen: Observed | None = None
         self._looked = 0.0
@@ -50,11 +52,6 @@ class JobLoop:
     @property
     def obj(self) -> Object:
         return self._obj
-
-    @property
-    def certificates(self) -> Collection[str]:
-        """PEM, of the job's clients as they were last looked at."""
-        return self._signed.values()
 
     def offer(self, obj: Object) -> None:
         """A watch has seen the job; what this loop wrote itself may be newer."""
@@ -166,7 +163,10 @@ class JobLoop:
         """With certificates, and what this process itself knows."""
         authority, meta = self._parts.authority, self._obj["metadata"]
         certificates, faults = authority.certificates(seen.clients, self._signed, now)
-        self._signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
+        signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
+        if signed != self._signed:
+            self._signed = signed
+            self.certificate_ends = [pki.expiry(pem.encode()) for pem in signed.values()]
         for name in faults:
             logs.warning("a certificate request was refused", client=name)
         secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))

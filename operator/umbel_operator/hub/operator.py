@@ -7,9 +7,8 @@ a job carries of ours.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -59,17 +58,13 @@ class Jobs:
 
     def count(self) -> None:
         """Bring the gauges up to date."""
-        metrics, jobs = self.parts.metrics, [loop.obj for loop in self.loops.values()]
+        metrics, ends = self.parts.metrics, {uid: loop.certificate_ends for uid, loop in self.loops.items()}
+        jobs = [loop.obj for loop in self.loops.values()]
         metrics.jobs(Counter(map(phase, jobs)))
         metrics.silos(Counter(_state(silo) for silo in self.parts.silos.silos.values()))
         metrics.authority_ends(pki.expiry(self.parts.authority.bundle.encode()))
         shown, unlisted = listed(jobs)
-        metrics.show({_name(job): figures(job, self._certificates(job)) for job in shown}, unlisted)
-
-    def _certificates(self, job: Object) -> Collection[float]:
-        """When each of the job's clients' certificates ends."""
-        loop = self.loops.get(job["metadata"]["uid"])
-        return [ends for pem in (loop.certificates if loop else ()) if (ends := _ends(pem)) is not None]
+        metrics.show({_name(job): figures(job, ends[job["metadata"]["uid"]]) for job in shown}, unlisted)
 
 
 def ours(spec: Mapping[str, Any], **_: Any) -> bool:
@@ -188,14 +183,6 @@ async def count(jobs: Jobs) -> None:
     while True:
         jobs.count()
         await asyncio.sleep(COUNT_SECONDS)
-
-
-@functools.lru_cache(maxsize=4096)
-def _ends(certificate: str) -> float | None:
-    try:
-        return pki.expiry(certificate.encode())
-    except ValueError:
-        return None
 
 
 def _name(job: Object) -> tuple[str, str]:
