@@ -33,6 +33,6 @@ class Lazy(click.Group):
 
 
 agent = Lazy("agent", "umbel_operator.agent.cli:agent", "Run the clients of a hub's jobs in this silo.")
-hub = Lazy("hub", "umbel_operator.hub.cli:hub", "Run the hub's operator.")
+hub = Lazy("hub", "umbel_operator.cli.hub:hub", "Run and look after the hub.")
 model = Lazy("model", "umbel_operator.cli.model:model", "Fetch, list and remove the models of finished jobs.")
-silo = Lazy("silo", "umbel_operator.cli.silo:silo", "Add silos to the hub.")
+silo = Lazy("silo", "umbel_operator.cli.silo:silo", "Invite, list, suspend and remove silos.")

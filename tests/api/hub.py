@@ -18,16 +18,17 @@ PATIENCE = 60.0
 
 
 class Operator:
-    """``kubeconfig``: what it is started with, each time."""
+    """``kubeconfig``, ``options``: what it is started with, each time."""
 
-    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+    def __init__(self, kubeconfig: Path, folder: Path, *options: str) -> None:
         self.kubeconfig = kubeconfig
+        self._options = options
         self._log = folder / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            command = [UMBEL, "hub", "run", "--kubeconfig", self.kubeconfig, "--http", "127.0.0.1:0"]
+            command = [UMBEL, "hub", "run", "--kubeconfig", self.kubeconfig, "--http", "127.0.0.1:0", *self._options]
             self._process = subprocess.Popen(command, stderr=log)
 
     @property

@@ -116,7 +116,8 @@ class Agent:
             "silo": self.silo,
             "policy": {"images": ["registry.example.org/*"]},
             "datasets": {"digits": {"path": str(ROOT)}},
-            "process": {"python": str(ROOT / ".venv/bin/python"), "folder": str(ROOT / "examples/digits")},
+            "retainState": False,
+            "process": {"python": str(ROOT / ".venv/bin/python")},
         }
         (self.folder / "site.yaml").write_text(yaml.safe_dump(site))
         command = [UMBEL, "agent", "run", "--site", self.folder / "site.yaml", "--backend", "process"]

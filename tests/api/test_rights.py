@@ -16,13 +16,13 @@ from umbel_cluster.api import Api
 from umbel_operator import silo_access
 
 from .hub import UMBEL, Operator, install, manifest, until
+from .joining import free_port
 
 pytestmark = pytest.mark.api
 
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
 GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
-WITHOUT_JOINING = "--set=join.enabled=false"  # as this operator is started
 SITE = (f"--set=site.silo={SILOS[0]}", "--set=hub.existingSecret=any")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
@@ -32,17 +32,19 @@ def operator(api: Api, tmp_path: Path) -> Iterator[Operator]:
     """With the rights that it is shipped with."""
     api.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(_gateways()))
     install(api, SILOS)
-    started = Operator(api.kubeconfig_for("umbel-system", "umbel-operator"), tmp_path)
+    join = f"127.0.0.1:{free_port()}"
+    started = Operator(api.kubeconfig_for("umbel-system", "umbel-operator"), tmp_path, "--join", join)
     started.start()
     yield started
     started.kill()
 
 
-def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, operator: Operator) -> None:
+def test_the_operator_uses_every_right_that_it_has_and_lacks_none(api: Api, operator: Operator, tmp_path: Path) -> None:
+    _joined(api, tmp_path)
     for life in (_deleted_with_its_model, _behind_a_gateway, _lost_with_its_node, _expired):
         life(api)
     _broken_while_nobody_looked(api, operator)
-    granted = {right for role in _roles(charts.HUB, WITHOUT_JOINING) for right in _rights(role["rules"])}
+    granted = {right for role in _roles(charts.HUB) for right in _rights(role["rules"])}
     calls = list(api.calls(OPERATOR))
     assert not _refused(calls)
     assert sorted(granted - _used(calls)) == [], "granted, and never used"
@@ -88,12 +90,12 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
         agent.terminate()
         agent.wait(30)
     own = {right for role in _roles(charts.SILO, *SITE) for right in _rights(role["rules"])}
-    # A volume is labelled as retained, and a token renewed, only in the agents' own tests: that takes a retained state,
-    # and half a token's life.
-    patched, renewed = ("", "persistentvolumeclaims", "patch"), ("", "serviceaccounts/token", "create")
+    # Only in the agents' own tests: a volume is labelled as retained, with a retained state, and a token is kept,
+    # which takes half of its life.
+    patched = ("", "persistentvolumeclaims", "patch")
     for user, granted, elsewhere in (
         (at_home, own, {patched, ("", "secrets", "patch")}),
-        (at_the_hub, set(_rights(silo_access.RULES)), {renewed}),
+        (at_the_hub, set(_rights(silo_access.RULES)), set()),
     ):
         calls = list(api.calls(user))
         assert not _refused(calls)
@@ -101,6 +103,19 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
 
 
 # ---- lives
+
+
+def _joined(api: Api, folder: Path) -> None:
+    """Invited, joined, and joined again by another: which is told in an Event."""
+    until(lambda: api.kubectl("get", "cm", "umbel-join", "-n", "umbel-system", "--ignore-not-found"), "joining told")
+    bundle = folder / "bundle.yaml"
+    words = ["rights-5", "-o", bundle, "--kubeconfig", api.kubeconfig]
+    subprocess.run([UMBEL, "silo", "invite", *words], check=True, stdout=subprocess.DEVNULL)
+    for agent, code in (("first", 0), ("second", 1)):
+        command = [UMBEL, "agent", "join", bundle, "--state-dir", folder / agent]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert bool(done.returncode) == bool(code), done.stderr
+    subprocess.run([UMBEL, "silo", "remove", "rights-5", "--kubeconfig", api.kubeconfig], check=True)
 
 
 def _deleted_with_its_model(api: Api) -> None:

@@ -41,7 +41,8 @@ class Agent:
         self._present: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._hub_fault = ""
-        self._ask = asyncio.Event()  # for another token, at once
+        self._ask = asyncio.Event()  # for another token, due or not
+        self._asking = Pauses(first=1.0, longest=300.0)  # a hub that goes on refusing is not asked all the time
         self._removed = asyncio.Event()
 
     async def run(self) -> None:
@@ -83,7 +84,8 @@ class Agent:
         """Whether starting it again would help: never because the hub or the silo's API cannot be reached."""
         now = time.monotonic()
         stuck = any(w.pass_since is not None and now - w.pass_since > STUCK_SECONDS for w, _ in self._workers.values())
-        return bool(self._tasks) and not stuck and not any(task.done() for task in self._tasks)
+        leaving = self._removed.is_set()
+        return bool(self._tasks) and not stuck and (leaving or not any(task.done() for task in self._tasks))
 
     def count(self) -> None:
         """Bring the gauges up to date."""
@@ -183,6 +185,7 @@ class Agent:
             await asyncio.sleep(heartbeat.BEAT_SECONDS)
 
     def _heard(self) -> None:
+        self._asking.reset()
         self._context.metrics.heard.set(time.time())
         if self._hub_fault:
             self._hub_fault = ""
@@ -219,15 +222,18 @@ class Agent:
 
     async def _renew_once(self) -> float:
         """Renews the token if it is time; seconds until the next look. The file may be replaced at any time."""
+        if self._ask.is_set():
+            await self._tokens.renew(self._context.hub, self._identity.namespace)
+            await asyncio.sleep(self._asking.next())
+            self._ask.clear()
         token = self._context.hub.access.token
         lived, due = credentials.life(token), credentials.renew_at(token)
         if lived is None or due is None:
             return TOKEN_LOOK_SECONDS
         self._context.metrics.token.set(lived[1])
-        if (left := due - time.time()) > 0 and not self._ask.is_set():
+        if (left := due - time.time()) > 0:
             return min(left, TOKEN_LOOK_SECONDS)
         await self._tokens.renew(self._context.hub, self._identity.namespace)
-        self._ask.clear()
         return TOKEN_LOOK_SECONDS
 
 

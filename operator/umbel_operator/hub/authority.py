@@ -32,11 +32,8 @@ async def load_or_create(kube: Kube, settings: Settings) -> Authority:
         live = await kube.get(SECRET, CA_SECRET, settings.namespace)
         if live is not None:
             return Authority(rotation.read(live).authority(), settings)
-        secret = rotation.written(rotation.new(), settings.namespace)
-        secret["metadata"].pop("annotations")
-        secret["data"] = {name: pem for name, pem in secret["data"].items() if pem}
         try:
-            await kube.create(secret)
+            await kube.create(rotation.created(rotation.new(), settings.namespace))
         except ApiError as error:
             if error.status != 409:
                 raise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-@click.group("hub", short_help="Run the hub's operator.")
+@click.group("hub", short_help="Run and look after the hub.")
 def hub() -> None:
     """The hub's side of the federation."""
 
@@ -32,7 +32,7 @@ def hub() -> None:
 @click.option("--trust-domain", default="umbel.local", show_default=True, help="Of every certificate's SPIFFE id.")
 @click.option("--http", default="0.0.0.0:8080", show_default=True, help="Address of /healthz and /metrics.")
 @click.option("--join", default="", metavar="HOST:PORT", help="Let invited silos join there, over HTTPS.")
-@click.option("--join-url", default="", help="URL by which silos reach it. Default: https://HOST:PORT.")
+@click.option("--join-url", default="", help="URL by which silos reach it. Default: https://HOST:PORT, if HOST is one.")
 @click.option("--api-url", default="", help="URL by which silos reach the hub's API. Default: as the operator does.")
 def run_command(
     kubeconfig: Path | None, namespace: str, trust_domain: str, http: str, join: str, join_url: str, api_url: str
@@ -69,6 +69,8 @@ def _joining(join: str, url: str, api_url: str) -> Joining | None:
         if given and not given.startswith("https://"):
             raise CliError(f"{option} {given}: write https://host:port")
     host, port = _address("--join", join)
+    if not url and host in ("", "0.0.0.0", "[::]", "::"):
+        raise CliError(f"--join-url: name the URL by which silos reach {join}; it is in every invitation")
     return Joining(host.strip("[]"), port, url.rstrip("/") or f"https://{join}", api_url.rstrip("/"))
 
 

@@ -51,7 +51,7 @@ def new() -> Keys:
 
 def read(secret: Object) -> Keys:
     """Raises ValueError: where it is wrong, and what would be right."""
-    data, said = secret.get("data") or {}, secret["metadata"].get("annotations") or {}
+    data, said = secret.get("data") or {}, (secret.get("metadata") or {}).get("annotations") or {}
     try:
         bundle, key = b64decode(data[BUNDLE]), b64decode(data[KEY])
         phase, since = said.get(PHASE, "Settled"), seconds(said[SINCE]) if SINCE in said else 0.0
@@ -82,6 +82,14 @@ def written(keys: Keys, namespace: str) -> dict[str, Any]:
         },
         "data": {name: b64encode(pem).decode() if pem else None for name, pem in data.items()},
     }
+
+
+def created(keys: Keys, namespace: str) -> dict[str, Any]:
+    """The same, for a Secret that is not there yet."""
+    secret = written(keys, namespace)
+    del secret["metadata"]["annotations"]
+    secret["data"] = {name: pem for name, pem in secret["data"].items() if pem}
+    return secret
 
 
 def begun(keys: Keys, overlap: float, now: float) -> Keys:

@@ -27,7 +27,7 @@ class Allowance:
 class Limits:
     """One address cannot use up what is there for all."""
 
-    def __init__(self, each: float = 30.0, together: float = 600.0, now: float = 0.0) -> None:
+    def __init__(self, each: float = 120.0, together: float = 1200.0, now: float = 0.0) -> None:
         self._each = each
         self._all = Allowance(together, now)
         self._by_address: OrderedDict[str, Allowance] = OrderedDict()

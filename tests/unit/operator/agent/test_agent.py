@@ -20,13 +20,14 @@ from umbel_operator import kube, logs
 from umbel_operator.access import Access, kubeconfig
 from umbel_operator.agent import agent as agent_module
 from umbel_operator.agent import worker
-from umbel_operator.agent.agent import Agent, Identity, TokenStore
+from umbel_operator.agent.agent import Agent, Identity
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.backends.base import Trouble
-from umbel_operator.agent.credentials import HubCredentials
+from umbel_operator.agent.credentials import HubCredentials, Tokens, TokenStore
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import Holding
+from umbel_operator.agent.join import Removed
 from umbel_operator.agent.metrics import STATES, Metrics, state
 from umbel_operator.agent.plan import Plan
 from umbel_operator.agent.site import Site
@@ -141,10 +142,10 @@ def world(tmp_path: Path) -> World:
 
 
 @asynccontextmanager
-async def at_work(hub: Hub, silo: Silo, tmp_path: Path) -> AsyncIterator[Agent]:
+async def at_work(hub: Hub, silo: Silo, tmp_path: Path, tokens: Tokens | None = None) -> AsyncIterator[Agent]:
     context = Context(hub, silo, silo.world.site, Desk(None, Audit(lambda _: None)), Metrics("1"))  # type: ignore[arg-type]
     held = HubCredentials(tmp_path / "hub.kubeconfig")
-    whole = Agent(context, Identity("umbel-silo-hospital-a", "me", "1"), TokenStore(held))
+    whole = Agent(context, Identity("umbel-silo-hospital-a", "me", "1"), tokens or TokenStore(held))
     task = asyncio.create_task(whole.run())
     try:
         yield whole
@@ -294,6 +295,50 @@ async def test_a_hub_that_refuses_the_token_is_said_once(
             await until(lambda: "umbel silo add" in caplog.text)
             await asyncio.sleep(0.05)
     assert caplog.text.count("umbel silo add") == 1
+
+
+class JoinService:
+    """What the hub says when it is asked for another token."""
+
+    refused = "asked"
+    asks_when_refused = True
+
+    def __init__(self, hub: Hub, *, removed: bool) -> None:
+        self._hub = hub
+        self._removed = removed
+        self.asked = 0
+        self.left = False
+
+    async def renew(self, hub: Any, namespace: str) -> None:
+        self.asked += 1
+        if self._removed:
+            raise Removed("the silo was removed from the hub")
+        self._hub.fault = None
+
+    async def leave(self) -> None:
+        self.left = True
+
+
+async def test_a_silo_that_joined_and_is_refused_asks_at_once_and_once(world: World, tmp_path: Path) -> None:
+    hub, silo = Hub(), Silo(world)
+    hub.fault = kube.ApiError(401, "Unauthorized", "no")
+    service = JoinService(hub, removed=False)
+    async with at_work(hub, silo, tmp_path, service):
+        await until(lambda: hub.leases)
+        await asyncio.sleep(0.1)
+        assert service.asked == 1
+
+
+async def test_a_silo_that_was_removed_leaves_nothing_and_its_agent_ends(world: World, tmp_path: Path) -> None:
+    hub, silo = Hub(), Silo(world)
+    hub.put(federated_client())
+    service = JoinService(hub, removed=True)
+    async with at_work(hub, silo, tmp_path, service) as whole:
+        await until(lambda: said(hub, "Ready") == "WaitingForCertificate")
+        assert world.objects
+        whole._ask.set()
+        await until(lambda: service.left)
+        assert not world.objects
 
 
 async def test_one_that_this_version_does_not_understand_is_said_so(world: World, tmp_path: Path) -> None:
