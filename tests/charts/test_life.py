@@ -66,6 +66,7 @@ def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
     with pytest.raises(ClusterError):
         installed.helm("test", "umbel-silo", "-n", SILOS[2])
     said = installed.kubectl("logs", "umbel-silo-agent-test", "-n", SILOS[2])
+    installed.kubectl("delete", "pod", "umbel-silo-agent-test", "-n", SILOS[2])  # it was left for its log
     assert "the policy: allows no image" in said
     assert f"there is no PersistentVolumeClaim not-there in namespace {SILOS[2]}" in said
     assert "the hub: good" in said
