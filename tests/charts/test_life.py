@@ -66,6 +66,7 @@ def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
     with pytest.raises(ClusterError):
         installed.helm("test", "umbel-silo", "-n", SILOS[2])
     said = installed.kubectl("logs", "umbel-silo-agent-test", "-n", SILOS[2])
+    installed.kubectl("delete", "pod", "umbel-silo-agent-test", "-n", SILOS[2])  # it was left for its log
     assert "the policy: allows no image" in said
     assert f"there is no PersistentVolumeClaim not-there in namespace {SILOS[2]}" in said
     assert "the hub: good" in said
@@ -99,7 +100,7 @@ def test_a_second_hub_is_refused_before_anything_is_made(installed: Installed) -
 def test_uninstalled_with_jobs_kept(running: Installed) -> None:
     """The job's server stops, nothing waits for an operator, and another hub takes the job up again."""
     running.helm("uninstall", HUB, "-n", SYSTEM)
-    assert running.names(NAMESPACED, "-n", SYSTEM) - BY_KUBERNETES == {"Secret/umbel-ca"}
+    _left(running, SYSTEM, {"Secret/umbel-ca"})
     _no_right_is_left(running)
     assert not running.job("long")["metadata"].get("finalizers")
     (server,) = running.items("sts", "-l", "umbel.dev/job=long")
@@ -116,21 +117,16 @@ def test_uninstalled_with_everything(running: Installed) -> None:
     running.install_hub("--set=crds.keep=false")
     running.helm("uninstall", HUB, "-n", SYSTEM)
     assert not running.names("crd", "-l", "app.kubernetes.io/part-of=umbel")
-    assert running.names(NAMESPACED, "-n", SYSTEM) == BY_KUBERNETES
+    _left(running, SYSTEM, set())
     _no_right_is_left(running)
     assert not running.items("ns", "-l", "umbel.dev/silo")
     left = running.items("sts,svc,cm,secret,sa,netpol,pvc", "-l", "app.kubernetes.io/managed-by=umbel")
     assert {item["kind"] for item in left} == {"PersistentVolumeClaim"}, "model volumes are retained"
     for silo in SILOS:
         running.helm("uninstall", "umbel-silo", "-n", silo)
-        left = running.items(NAMESPACED, "-n", silo)
-        others = {
-            f"{item['kind']}/{item['metadata']['name']}" for item in left if item["kind"] != "PersistentVolumeClaim"
-        }
-        assert others == BY_KUBERNETES
-        for item in left:
-            if item["kind"] == "PersistentVolumeClaim":
-                assert item["metadata"]["labels"]["umbel.dev/retained"] == "true"
+        states = running.items("pvc", "-n", silo)
+        assert all(state["metadata"]["labels"]["umbel.dev/retained"] == "true" for state in states)
+        _left(running, silo, {f"PersistentVolumeClaim/{state['metadata']['name']}" for state in states})
     with pytest.raises(ClusterError, match=r"the cluster has no CustomResourceDefinition federatedjobs\.umbel\.dev"):
         running.helm("install", HUB, charts.HUB, "-n", SYSTEM, "--set=crds.enabled=false")
 
@@ -145,6 +141,18 @@ def _uid(installed: Installed, namespace: str, selector: str) -> str:
 
     (uid,) = installed.until(lambda: found if len(found := living()) == 1 else None, f"one pod of {selector}")
     return uid
+
+
+def _left(installed: Installed, namespace: str, wanted: set[str]) -> None:
+    """Hooks' pods go in the background."""
+    left: set[str] = set()
+
+    def only_that() -> bool:
+        nonlocal left
+        left = installed.names(NAMESPACED, "-n", namespace) - BY_KUBERNETES
+        return left == wanted
+
+    installed.until(only_that, f"nothing left in {namespace} but {wanted}")
 
 
 def _no_right_is_left(installed: Installed) -> None:
