@@ -18,6 +18,7 @@ from umbel.cli.errors import CliError
 from umbel.client import ending, fence
 from umbel.client.api import Client
 from umbel.client.context import Dataset
+from umbel.client.eligibility.guard import Guard
 from umbel.client.loader import LoadError, load
 from umbel.client.session import Member, Refused, Stuck
 from umbel.client.silo import AppError, Site
@@ -43,6 +44,12 @@ STOPPED = 75  # by a signal, or the app did not return: started again, it goes o
 @click.option(
     "--while", "token", nargs=2, metavar="FILE TOKEN", help="Stop as soon as FILE holds another token, or is gone."
 )
+@click.option(
+    "--eligibility",
+    default="",
+    metavar="FILE",
+    help="When this silo takes part: a file like the section eligibility of a site file, or {…} in JSON.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Say there, as JSON, that the job has ended.")
 def client_command(
     server: str,
@@ -56,6 +63,7 @@ def client_command(
     paths: tuple[str, ...],
     in_pod: bool,
     token: tuple[str, str] | None,
+    eligibility: str,
     report: Path | None,
 ) -> int:
     """Take part in a job as one silo.
@@ -72,10 +80,11 @@ def client_command(
     if reports and ending.ended_before(site.state, reports):
         return 0
     credentials = _credentials(tls)
+    guard = _guard(eligibility)
     app = _load(reference, paths)
     name = server_name or urlsplit(server).hostname or ""
     try:
-        return asyncio.run(_take_part(app, site, server, name, credentials, reports, token))
+        return asyncio.run(_take_part(app, site, server, name, credentials, reports, token, guard))
     except (Refused, AppError) as error:
         raise CliError(str(error)) from error
     except Stuck as error:
@@ -91,6 +100,7 @@ async def _take_part(
     credentials: Credentials | None,
     reports: list[Path],
     token: tuple[str, str] | None,
+    guard: Guard | None,
 ) -> int:
     transport = transport_for(server)
 
@@ -98,7 +108,7 @@ async def _take_part(
         return await transport.connect(server, credentials, server_name)
 
     async def take_part() -> None:
-        outcome = await Member(app, site, connect).run()
+        outcome = await Member(app, site, connect, guard=guard).run()
         ending.say_ended(outcome, site.state, reports)
 
     return await _until_stopped(_fenced(take_part(), token) if token else take_part())
@@ -129,6 +139,14 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> int:
     except asyncio.CancelledError:
         return STOPPED
     return 0
+
+
+def _guard(eligibility: str) -> Guard | None:
+    if not eligibility:
+        return None
+    from umbel.client.eligibility.opening import guard_of  # brings pydantic, which no other client needs
+
+    return guard_of(eligibility)
 
 
 def _load(reference: str, paths: tuple[str, ...]) -> Client:

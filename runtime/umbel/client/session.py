@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from umbel.client.api import Client
 from umbel.client.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
+from umbel.client.eligibility.guard import Guard
 from umbel.client.line import Line, Link
 from umbel.client.messages import PROTOCOL_VERSIONS, declare, heartbeat, hello, layout, stored
 from umbel.client.silo import Silo, Site
@@ -50,15 +51,21 @@ class Pace:
 
 
 class Member:
-    """One silo's part in one job. ``connect`` dials the server anew."""
+    """One silo's part in one job. ``connect`` dials the server anew; without a ``guard`` it can always take part."""
 
     def __init__(
-        self, app: Client, site: Site, connect: Callable[[], Awaitable[Connection]], pace: Pace | None = None
+        self,
+        app: Client,
+        site: Site,
+        connect: Callable[[], Awaitable[Connection]],
+        pace: Pace | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._app = app
         self._site = site
         self._connect = connect
         self._pace = pace or Pace()
+        self._guard = guard
         self._worker = Worker()
         self._line = Line()
         self._silo: Silo | None = None
@@ -77,7 +84,7 @@ class Member:
                 await asyncio.sleep(self._backoff.next())
         finally:
             if self._tasks is not None:
-                self._tasks.drop()
+                self._tasks.close()
             self._worker.close()
 
     async def _try(self) -> str | None:
@@ -163,7 +170,7 @@ class Member:
         except LayoutError as error:
             raise Refused(f"the server's layouts do not fit this client: {error}") from None
         await self._worker.run(silo.count)
-        self._tasks = Tasks(silo, self._worker, self._line, self._pace.backoff)
+        self._tasks = Tasks(silo, self._worker, self._line, self._pace.backoff, self._guard)
         self._silo = silo
         return silo
 

@@ -166,7 +166,7 @@ class ProcessHolding(LocalHolding):
 
     def _command(self, own: Kept, server: Server) -> list[str]:
         data = self._site.datasets[self._client.dataset].path
-        words = command.arguments(self._client, server, own.folder, data, self._process.app_path)
+        words = command.arguments(self._client, self._site, server, own.folder, data, self._process.app_path)
         return [*command.python(self._process.python), *words]
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ class Request:
     def _command(self, token: str) -> list[str]:
         container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
         data = path if container is None or path is None else DATA
-        words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path)
+        words = command.arguments(self.client, self.site, self.server, self.folder, data, self.slurm.app_path)
         words += command.fence(self.folder, token)
         if container is not None:
             return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
