@@ -131,7 +131,9 @@ class Member:
                 await self._welcome(link, message.welcome)
             elif kind == "refused":
                 _refuse(message.refused)
-            elif kind is not None and self._tasks is None:
+            elif kind is None:
+                pass  # of a later version: nothing that this one promised to understand
+            elif self._tasks is None:
                 raise TransportError(f"the server sent {kind} before Welcome", retry=False)
             elif kind == "finished":
                 return await self._finish(link, message.finished, messages)
@@ -148,8 +150,6 @@ class Member:
                 self._tasks.wrap_up(message.wrap_up)
             case "cancel":
                 self._tasks.cancel(message.cancel)
-            case _:  # a kind of a later version: nothing that this one promised to understand
-                pass
 
     async def _welcome(self, link: Link, welcome: pb.Welcome) -> None:
         self._backoff.reset()
@@ -164,7 +164,11 @@ class Member:
     async def _join(self, welcome: pb.Welcome) -> Silo:
         """The first Welcome: buffers, private parameters, the count of examples. Raises AppError."""
         if welcome.protocol_version not in PROTOCOL_VERSIONS:
-            raise Refused(f"the server speaks protocol version {welcome.protocol_version}; update this client")
+            spoken = " and ".join(map(str, PROTOCOL_VERSIONS))
+            raise Refused(
+                f"the server speaks protocol version {welcome.protocol_version}, this client {spoken}; "
+                "update the older one"
+            )
         try:
             silo = await self._worker.run(Silo, self._app, self._site, welcome)
         except LayoutError as error:
