@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from umbel_operator import names
 from umbel_operator.conditions import find
@@ -73,7 +73,8 @@ class FederatedClient:
 
 
 def read(obj: Mapping[str, Any]) -> FederatedClient:
-    """Raises ValueError for one that no hub of this version writes."""
+    """Raises ValueError for one that lacks, or asks, what this version does not know. Fields that it does not know are
+    a later hub's, and passed over."""
     try:
         return _read(obj)
     except (KeyError, TypeError, AttributeError) as error:
@@ -89,7 +90,7 @@ def _read(obj: Mapping[str, Any]) -> FederatedClient:
         generation=metadata.get("generation", 1),
         job=Job(job["name"], job["namespace"], job["uid"]),
         silo=spec["silo"],
-        desired=spec.get("desiredState", "Running"),
+        desired=_desired(spec.get("desiredState", "Running")),
         trust_domain=spec["trustDomain"],
         image=spec["app"].get("image") or "",
         client=spec["app"]["client"],
@@ -102,3 +103,10 @@ def _read(obj: Mapping[str, Any]) -> FederatedClient:
         certificate=spec.get("certificate") or "",
         status=obj.get("status") or {},
     )
+
+
+def _desired(state: Any) -> Desired:
+    for known in get_args(Desired):
+        if state == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"desiredState: {state!r} is not one of {', '.join(get_args(Desired))}")

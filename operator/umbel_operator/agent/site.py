@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_core import PydanticCustomError
 from yaml.constructor import ConstructorError
 
+from umbel.client.eligibility.rules import Rules
 from umbel.manifest.errors import Fault, JobError, kind, shown
 from umbel.manifest.kubernetes import ResourceList, Resources
 from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue, Part, Quantity, Text, Whole
 from umbel.manifest.translate import faults_of
 from umbel_operator.agent.batch.options import site_fault
+from umbel_operator.agent.eligibility import unmeasurable
 
 MAX_BYTES = 1 << 20
 ADVICE = "name a silo's site file"
@@ -248,6 +250,7 @@ class Site(Part):
     state: State = Field(default_factory=State, description="Volumes for the clients' state.")
     retain_state: Flag = Field(default=True, description="State volumes stay until the administrator removes them.")
     network: Network = Field(default_factory=Network, description="Openings of the clients' NetworkPolicy.")
+    eligibility: Rules | None = Field(default=None, description="When clients take part; without it always.")
     process: Process | None = Field(default=None, description="How clients run as plain processes.")
     slurm: Slurm | None = Field(default=None, description="How clients run as Slurm jobs.")
 
@@ -269,7 +272,10 @@ def load(path: Path, backend: BackendName | None = None) -> Site:
 
 def check_backend(site: Site, backend: BackendName) -> None:
     """Raises SiteError for what ``backend`` lacks, and for what means nothing to it."""
+    pod = backend == "kubernetes"
+    contained = pod or (backend == "slurm" and site.slurm is not None and site.slurm.container is not None)
     faults = [*_foreign(site, backend), *_foreign_datasets(site, backend)]
+    faults += unmeasurable(site.eligibility, own_network=pod, own_devices=contained)
     if backend != "kubernetes" and getattr(site, backend) is None:
         faults.append(Fault(backend, "is missing", f"add it: the backend {backend} needs it"))
     if faults:

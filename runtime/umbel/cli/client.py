@@ -18,6 +18,7 @@ from umbel.cli.stopping import STOPPED, until_stopped
 from umbel.client import ending, fence
 from umbel.client.api import Client
 from umbel.client.context import Dataset
+from umbel.client.eligibility.guard import Guard
 from umbel.client.loader import LoadError, load
 from umbel.client.ranks.follower import follow
 from umbel.client.ranks.leader import RankLost, leading
@@ -46,6 +47,12 @@ STOP_SECONDS = 10.0  # less than a pod, or `umbel run`, gives it
 @click.option(
     "--while", "token", nargs=2, metavar="FILE TOKEN", help="Stop as soon as FILE holds another token, or is gone."
 )
+@click.option(
+    "--eligibility",
+    default="",
+    metavar="FILE",
+    help="When this silo takes part: a file like the section eligibility of a site file, or {…} in JSON.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Say there, as JSON, that the job has ended.")
 @click.option(
     "--stop-seconds",
@@ -67,6 +74,7 @@ def client_command(
     paths: tuple[str, ...],
     in_pod: bool,
     token: tuple[str, str] | None,
+    eligibility: str,
     report: Path | None,
     stop_seconds: float,
     rank_host: str,
@@ -88,9 +96,10 @@ def client_command(
     if reports and ending.ended_before(site.state, reports if where.rank == 0 else ()):
         return 0
     credentials = _credentials(tls)
+    guard = _guard(eligibility)
     app = _load(reference, paths)
     name = server_name or urlsplit(server).hostname or ""
-    manner = _Manner(where, rank_host, reports, token, stop_seconds)
+    manner = _Manner(where, rank_host, reports, token, stop_seconds, guard)
     try:
         if where.rank:
             return asyncio.run(follow(app, site, where, _shared(credentials), STOPPED))
@@ -110,6 +119,7 @@ class _Manner(NamedTuple):
     reports: list[Path]
     token: tuple[str, str] | None
     stop_seconds: float
+    guard: Guard | None
 
 
 async def _take_part(
@@ -124,12 +134,12 @@ async def _take_part(
     async def take_part() -> None:
         nonlocal member
         if manner.place.size == 1:
-            member = Member(app, site, connect)
+            member = Member(app, site, connect, guard=manner.guard)
             outcome = await member.run()
         else:
             shared = _shared(credentials)
             async with leading(app, site.state, manner.place, shared, manner.rank_host) as leader:
-                member = Member(leader, site, connect)
+                member = Member(leader, site, connect, guard=manner.guard)
                 outcome = await leader.guard(member.run())
         ending.say_ended(outcome, site.state, manner.reports)
 
@@ -167,6 +177,14 @@ def _shared(credentials: Credentials | None) -> Credentials:
     if credentials is None:
         raise CliError("--tls is needed by a client of several ranks: its key is how they know one another")
     return credentials
+
+
+def _guard(eligibility: str) -> Guard | None:
+    if not eligibility:
+        return None
+    from umbel.client.eligibility.opening import guard_of  # brings pydantic, which no other client needs
+
+    return guard_of(eligibility)
 
 
 def _load(reference: str, paths: tuple[str, ...]) -> Client:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from umbel.cli.errors import CliError
+from umbel.client.eligibility.read import rules_of
 from umbel.job import FederatedJob, load, resolve
 
 
@@ -44,6 +45,27 @@ def check_readable(paths: Mapping[str, Path]) -> None:
             raise CliError(f"--data {name}={path}: no such file or folder")
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             raise CliError(f"--data {name}={path}: cannot be read; check its permissions")
+
+
+def eligibility_files(options: Sequence[str], job: FederatedJob) -> dict[str, Path]:
+    """``--eligibility silo=file`` of every silo. Raises CliError for no silo of the job, JobError for wrong rules."""
+    known = {silo.name for silo in job.spec.silos or ()}
+    found: dict[str, Path] = {}
+    for option in options:
+        name, given, text = option.partition("=")
+        if not given or not name or not text:
+            raise CliError(f"--eligibility {option}: not a silo and a file; write --eligibility SILO=FILE")
+        if name not in known:
+            raise CliError(f"--eligibility {option}: the manifest has no silo {name!r}")
+        found[name] = Path(text).resolve()
+    check_rules(found.values())
+    return found
+
+
+def check_rules(files: Iterable[Path]) -> None:
+    """Raises JobError."""
+    for file in files:
+        rules_of(str(file))
 
 
 def check_port(port: int) -> None:

@@ -31,6 +31,7 @@ INTERRUPTED = 130
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory; default runs/<job>-<time>.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a run that was stopped.")
 @click.option("--data", multiple=True, metavar="NAME=PATH", help="Where a dataset lies on this machine; repeatable.")
+@click.option("--eligibility", multiple=True, metavar="SILO=FILE", help="When that silo takes part; repeatable.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The server's port; default any free one.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved job, an estimate and warnings; start nothing.")
 @click.option("--quiet", is_flag=True, help="No progress, only how it ended.")
@@ -39,6 +40,7 @@ def run_command(
     out: Path | None,
     resume: Path | None,
     data: tuple[str, ...],
+    eligibility: tuple[str, ...],
     port: int,
     dry_run: bool,
     quiet: bool,
@@ -57,37 +59,41 @@ def run_command(
     if resume is not None:
         if job is not None or out is not None or dry_run:
             raise click.UsageError("--resume DIR takes its job and settings from DIR; leave JOB, --out, --dry-run out")
-        return _resume(resume, data, port, quiet)
+        return _resume(resume, data, eligibility, port, quiet)
     if job is None:
         raise click.UsageError("name a manifest (umbel run job.yaml) or a run to go on with (--resume DIR)")
     loaded = preflight.read_job(job)
     paths = preflight.dataset_paths(data, loaded)
+    rules = preflight.eligibility_files(eligibility, loaded)
     if dry_run:
         click.echo(render_plan(job, loaded))
         return 0
     preflight.check_port(port)
-    run = RunDirectory.create(out or fresh_path(loaded.metadata.name), job, paths)
+    run = RunDirectory.create(out or fresh_path(loaded.metadata.name), job, paths, rules)
     with run.held():
         return _finish(run, _supervise(run, loaded, port, quiet))
 
 
-def _resume(path: Path, data: tuple[str, ...], port: int, quiet: bool) -> int:
+def _resume(path: Path, data: tuple[str, ...], eligibility: tuple[str, ...], port: int, quiet: bool) -> int:
     with RunDirectory.open(path).held():
         run = RunDirectory.open(path)  # again: what it says before the lock may be about to change
         if run.facts.outcome == "Complete":
             raise CliError(f"{path} is complete; its model is {run.model}")
-        loaded = _reopen(run, data, port)
+        loaded = _reopen(run, data, eligibility, port)
         return _finish(run, _supervise(run, loaded, port, quiet))
 
 
-def _reopen(run: RunDirectory, data: tuple[str, ...], port: int) -> FederatedJob:
-    """The job of a stopped run, after the checks of a new one; ``data`` replaces where datasets were."""
+def _reopen(run: RunDirectory, data: tuple[str, ...], eligibility: tuple[str, ...], port: int) -> FederatedJob:
+    """The job of a stopped run, after the checks of a new one; ``data`` and ``eligibility`` replace what was given."""
     loaded = preflight.read_job(run.job)
     new = preflight.dataset_paths(data, loaded)
+    rules = preflight.eligibility_files(eligibility, loaded)
     preflight.check_readable({name: Path(p) for name, p in run.facts.data.items() if name not in new})
+    preflight.check_rules(Path(p) for name, p in run.facts.eligibility.items() if name not in rules)
     preflight.check_port(port)
     run.facts.outcome = run.facts.reason = ""
     run.facts.data |= {name: str(p.resolve()) for name, p in new.items()}
+    run.facts.eligibility |= {name: str(p) for name, p in rules.items()}
     run.save()
     return loaded
 

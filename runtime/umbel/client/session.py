@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from umbel.client.api import Client
 from umbel.client.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff
+from umbel.client.eligibility.guard import Guard
 from umbel.client.line import Line, Link
 from umbel.client.messages import PROTOCOL_VERSIONS, declare, heartbeat, hello, layout, stored
 from umbel.client.silo import Silo, Site
@@ -50,15 +51,21 @@ class Pace:
 
 
 class Member:
-    """One silo's part in one job. ``connect`` dials the server anew."""
+    """One silo's part in one job. ``connect`` dials the server anew; without a ``guard`` it can always take part."""
 
     def __init__(
-        self, app: Client, site: Site, connect: Callable[[], Awaitable[Connection]], pace: Pace | None = None
+        self,
+        app: Client,
+        site: Site,
+        connect: Callable[[], Awaitable[Connection]],
+        pace: Pace | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._app = app
         self._site = site
         self._connect = connect
         self._pace = pace or Pace()
+        self._guard = guard
         self._worker = Worker()
         self._line = Line()
         self._silo: Silo | None = None
@@ -77,7 +84,7 @@ class Member:
                 await asyncio.sleep(self._backoff.next())
         finally:
             if self._tasks is not None:
-                self._tasks.drop()
+                self._tasks.close()
             self._worker.close()
 
     async def leave(self, seconds: float) -> None:
@@ -137,7 +144,9 @@ class Member:
                 await self._welcome(link, message.welcome)
             elif kind == "refused":
                 _refuse(message.refused)
-            elif kind is not None and self._tasks is None:
+            elif kind is None:
+                pass  # of a later version: nothing that this one promised to understand
+            elif self._tasks is None:
                 raise TransportError(f"the server sent {kind} before Welcome", retry=False)
             elif kind == "finished":
                 return await self._finish(link, message.finished, messages)
@@ -154,8 +163,6 @@ class Member:
                 self._tasks.wrap_up(message.wrap_up)
             case "cancel":
                 self._tasks.cancel(message.cancel)
-            case _:  # a kind of a later version: nothing that this one promised to understand
-                pass
 
     async def _welcome(self, link: Link, welcome: pb.Welcome) -> None:
         self._backoff.reset()
@@ -170,13 +177,17 @@ class Member:
     async def _join(self, welcome: pb.Welcome) -> Silo:
         """The first Welcome: buffers, private parameters, the count of examples. Raises AppError."""
         if welcome.protocol_version not in PROTOCOL_VERSIONS:
-            raise Refused(f"the server speaks protocol version {welcome.protocol_version}; update this client")
+            spoken = " and ".join(map(str, PROTOCOL_VERSIONS))
+            raise Refused(
+                f"the server speaks protocol version {welcome.protocol_version}, this client {spoken}; "
+                "update the older one"
+            )
         try:
             silo = await self._worker.run(Silo, self._app, self._site, welcome)
         except LayoutError as error:
             raise Refused(f"the server's layouts do not fit this client: {error}") from None
         await self._worker.run(silo.count)
-        self._tasks = Tasks(silo, self._worker, self._line, self._pace.backoff)
+        self._tasks = Tasks(silo, self._worker, self._line, self._pace.backoff, self._guard)
         self._silo = silo
         return silo
 

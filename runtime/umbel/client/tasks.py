@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from umbel.client.backoff import Backoff
+from umbel.client.eligibility.guard import Guard
 from umbel.client.line import Line, Link
 from umbel.client.messages import declare
 from umbel.client.silo import AppError, Silo
@@ -26,14 +27,18 @@ LATE_SECONDS = 1.0  # a message's travel: the server closes the round, not this 
 
 
 class Tasks:
-    def __init__(self, silo: Silo, worker: Worker, line: Line, backoff: Callable[[], Backoff]) -> None:
+    def __init__(
+        self, silo: Silo, worker: Worker, line: Line, backoff: Callable[[], Backoff], guard: Guard | None
+    ) -> None:
         self._silo = silo
         self._worker = worker
         self._line = line
         self._backoff = backoff
+        self._guard = guard
         self._work: Work | None = None
         self._doing: asyncio.Task[None] | None = None
         self._leaving = False
+        self._recovering: asyncio.Task[None] | None = None
 
     def begin(self, task: pb.Task) -> None:
         """A task came: start it, or go on if it is the one at hand (its result is sent again if it is ready)."""
@@ -77,6 +82,11 @@ class Tasks:
             self._doing.cancel()
         self._work = self._doing = None
 
+    def close(self) -> None:
+        self.drop()
+        if self._recovering is not None:
+            self._recovering.cancel()
+
     async def fetch(self, link: Link, version: int, digest: str) -> None:
         """Have the model of that digest in the receive buffer. Raises TransportError.
 
@@ -109,6 +119,8 @@ class Tasks:
             warning.cancel()
 
     async def _perform(self, work: Work) -> None:
+        if self._guard is not None and not await self._guard.admits(work):
+            return
         await self._worker.idle()
         task = work.task
 
@@ -117,8 +129,9 @@ class Tasks:
             return True
 
         await self._insist(work, fetched)
-        work.outcome = await self._worker.run(self._silo.perform, work)
-        if task.phase == pb.TRAIN:
+        performing = self._worker.run(self._silo.perform, work)
+        work.outcome = await (performing if self._guard is None else self._guard.watch(work, performing))
+        if task.phase == pb.TRAIN and not work.not_eligible:
             await self._recount()
 
     async def _recount(self) -> None:
@@ -153,6 +166,8 @@ class Tasks:
         assert outcome is not None, "told only when performed"
         if outcome.decline is not None:
             await link.send(pb.ClientMessage(decline=outcome.decline))
+            if work.not_eligible and (self._recovering is None or self._recovering.done()):
+                self._recovering = asyncio.get_running_loop().create_task(self._recover())
             return True
         if outcome.update is not None:
             header = outcome.update
@@ -161,6 +176,14 @@ class Tasks:
             assert outcome.evaluation is not None, "an outcome is one of three"
             ack = await link.connection.put_evaluation(outcome.evaluation)
         return _settled(work, ack)
+
+    async def _recover(self) -> None:
+        """Who was not eligible is invited again from his next Declare on; a new session brings one by itself."""
+        if self._guard is not None:
+            await self._guard.recovered()
+            link = await self._line.get()
+            with contextlib.suppress(TransportError):
+                await link.send(declare(self._silo.examples))
 
     async def _frames(self, gradients: bool) -> AsyncIterator[memoryview]:
         for frame in self._silo.exchange.frames(gradients=gradients):

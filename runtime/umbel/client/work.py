@@ -41,6 +41,12 @@ class Work:
     def key(self) -> Key:
         return Key(self.task.phase, self.task.epoch, self.task.round, self.task.attempt)
 
+    @property
+    def not_eligible(self) -> bool:
+        """Declined for the silo's own rules of when it can take part."""
+        decline = self.outcome.decline if self.outcome else None
+        return decline is not None and decline.reason == pb.DECLINE_NOT_ELIGIBLE
+
     def is_for(self, phase: int, round_: int, attempt: int) -> bool:
         return self.key == (phase, self.task.epoch, round_, attempt)
 

@@ -12,6 +12,8 @@ from umbel.rounds.actions import RoundOutcomes
 from umbel.rounds.events import UpdateArrived
 from umbel.rounds.terms import Terms
 
+NOT_ELIGIBLE = "DECLINE_NOT_ELIGIBLE"  # the wire's name of the reason
+
 
 class Part(Enum):
     """What became of an invitation."""
@@ -28,7 +30,7 @@ class Part(Enum):
 class Invitation:
     examples: int
     part: Part = Part.TRAINING
-    reason: str = ""  # of a rejection
+    reason: str = ""  # of a rejection or a refusal to take part
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,15 @@ class Attempt:
         if most < self.quorum or self.examples + self.examples_to_come < terms.min_examples:
             return Verdict(False, self._shortage(most, reasons.QUORUM_LOST), False)
         return None
+
+    def lacked_only_the_ineligible(self, terms: Terms, *, deadline: bool, connected: Callable[[str], bool]) -> bool:
+        """Whether the quorum could be had but for silos whose own rules kept them away: nothing is wrong with the job.
+        ``deadline``: it was closed by that, and who is still training is too late."""
+        away = [it for it in self.invited.values() if it.part is Part.DECLINED and it.reason == NOT_ELIGIBLE]
+        coming = [] if deadline else [it for silo, it in self.training.items() if connected(silo)]
+        members = self.members + len(away) + len(coming)
+        examples = self.examples + sum(it.examples for it in (*away, *coming))
+        return bool(away) and members >= self.quorum and examples >= terms.min_examples
 
     def _shortage(self, members: int, of_members: str) -> str:
         return of_members if members < self.quorum else reasons.TOO_FEW_EXAMPLES

@@ -82,11 +82,11 @@ def everybody(s: State) -> int:
 
 
 def has_gathered(s: State, *, wanted: int) -> bool:
-    """Whether enough members are connected to open: ``wanted``, or the quorum once the rest has been waited for.
+    """Whether enough members can be asked to open: ``wanted``, or the quorum once the rest has been waited for.
 
     A quorum whose examples are below the floor is none: its round could only be abandoned.
     """
-    examples = s.members.connected()
+    examples = s.members.available()
     connected = len(examples)
     if connected < s.terms.quorum or sum(examples.values()) < s.terms.min_examples:
         return False
@@ -114,7 +114,7 @@ def _open_round(s: State) -> bool:
 
 
 def _cohort(s: State, goal: int, round: int, number: int) -> dict[str, int]:
-    connected = s.members.connected()
+    connected = s.members.available()
     if s.terms.over_selection is None:
         count = invitations(goal, s.ledger.returns.estimate, len(connected))
     else:
@@ -163,7 +163,11 @@ def _close(s: State, held: Attempt, verdict: Verdict) -> None:
     outcomes = held.outcomes(deadline=verdict.deadline, connected=s.members.is_connected)
     _cancel_training(s, held)
     if not verdict.commit:
-        abandon(s, held, verdict.reason, outcomes, counted=True)
+        is_there = s.members.is_connected
+        blameless = held.lacked_only_the_ineligible(s.terms, deadline=verdict.deadline, connected=is_there)
+        if blameless:
+            s.ledger.returns.observe(outcomes)  # it says nothing of the job, but of who comes when he is invited
+        abandon(s, held, verdict.reason, outcomes, counted=not blameless)
         return
     s.phase = Phase.CLOSING
     s.outcomes = outcomes
@@ -194,7 +198,7 @@ def _toward_release(s: State) -> bool:
     if s.terms.suspended or s.members.members is None:
         return False
     wait_over = s.evaluate_at_once or s.now >= gathered_at(s)
-    return (wait_over or len(s.members.connected()) >= everybody(s)) and _open_evaluation(s)
+    return (wait_over or len(s.members.available()) >= everybody(s)) and _open_evaluation(s)
 
 
 def evaluation_due(s: State) -> bool:
@@ -203,7 +207,7 @@ def evaluation_due(s: State) -> bool:
 
 
 def _open_evaluation(s: State) -> bool:
-    cohort = frozenset(s.members.connected())
+    cohort = frozenset(s.members.available())
     deadline = s.now + s.terms.evaluation_timeout
     s.evaluation = Evaluation(s.ledger.committed, s.ledger.committed_attempt, deadline, set(cohort))
     s.evaluate_at_once = False

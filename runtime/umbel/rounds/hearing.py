@@ -8,7 +8,7 @@ from __future__ import annotations
 from umbel.rounds import actions as do
 from umbel.rounds import course, reasons
 from umbel.rounds import events as ev
-from umbel.rounds.attempt import Part, rescale
+from umbel.rounds.attempt import NOT_ELIGIBLE, Part, rescale
 from umbel.rounds.state import Phase, State
 
 
@@ -126,8 +126,15 @@ def _declined(s: State, event: ev.Declined) -> None:
     if event.evaluation:
         if (evaluation := s.open_evaluation(event.round, event.attempt)) is not None:
             evaluation.decline(event.silo)
+            _rest(s, event)
     elif (held := s.open_attempt(event.round, event.attempt)) is not None:
-        held.end_part(event.silo, Part.DECLINED)
+        held.end_part(event.silo, Part.DECLINED, event.reason)
+        _rest(s, event)
+
+
+def _rest(s: State, event: ev.Declined) -> None:
+    if event.reason == NOT_ELIGIBLE:
+        s.members.rest(event.silo)
 
 
 def _evaluation_arrived(s: State, event: ev.EvaluationArrived) -> None:

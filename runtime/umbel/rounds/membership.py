@@ -14,8 +14,11 @@ GONE_AFTER = 15.0  # seconds
 
 @dataclass(slots=True)
 class Session:
+    """``resting``: it said that it is not eligible; it is asked nothing until it declares again."""
+
     number: int
     examples: int
+    resting: bool = False
 
 
 class Membership:
@@ -43,6 +46,11 @@ class Membership:
     def declare(self, silo: str, session: int, examples: int) -> None:
         if self._is_current(silo, session):
             self.sessions[silo].examples = examples
+            self.sessions[silo].resting = False
+
+    def rest(self, silo: str) -> None:
+        if silo in self.sessions:
+            self.sessions[silo].resting = True
 
     def leave(self, silo: str, session: int, now: float) -> bool:
         """False if the session had already been replaced."""
@@ -73,6 +81,10 @@ class Membership:
     def connected(self) -> dict[str, int]:
         """Silo: examples, of every connected member."""
         return {silo: s.examples for silo, s in self.sessions.items() if self.belongs(silo)}
+
+    def available(self) -> dict[str, int]:
+        """Of `connected`, who can be asked to take part."""
+        return {silo: n for silo, n in self.connected().items() if not self.sessions[silo].resting}
 
     def session(self, silo: str) -> int | None:
         held = self.sessions.get(silo)

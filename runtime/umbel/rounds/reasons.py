@@ -27,6 +27,7 @@ CHECKPOINT_FAILED: Final = "CheckpointFailed"
 WAITING_FOR_MEMBER_LIST: Final = "WaitingForMemberList"
 WAITING_FOR_MEMBERS: Final = "WaitingForMembers"  # gatherSeconds are running
 QUORUM_NOT_CONNECTED: Final = "QuorumNotConnected"  # they have run out
+QUORUM_NOT_ELIGIBLE: Final = "QuorumNotEligible"  # connected, but kept away by their silos' own rules
 ROUND_OPEN: Final = "RoundOpen"
 COMMITTING: Final = "Committing"
 EVALUATING: Final = "Evaluating"

@@ -93,10 +93,13 @@ def _explain_waiting(s: State, now: float) -> tuple[str, str]:
         return reasons.SUSPENDED, "spec.suspend is set"
     if s.members.members is None:
         return reasons.WAITING_FOR_MEMBER_LIST, "who belongs to the job is not known yet"
-    connected, quorum = len(s.members.connected()), s.terms.quorum
+    connected, available, quorum = len(s.members.connected()), s.members.available(), s.terms.quorum
     if connected < quorum:
         reason = reasons.WAITING_FOR_MEMBERS if now < course.gathered_at(s) else reasons.QUORUM_NOT_CONNECTED
         return reason, f"{connected} members are connected; a round needs {quorum}"
-    if sum(s.members.connected().values()) < s.terms.min_examples:
+    if len(available) < quorum:
+        message = f"{len(available)} of {connected} connected members are eligible; a round needs {quorum}"
+        return reasons.QUORUM_NOT_ELIGIBLE, message
+    if sum(available.values()) < s.terms.min_examples:
         return reasons.TOO_FEW_EXAMPLES, "the connected members hold fewer examples than privacy.minExamples"
     return reasons.WAITING_FOR_MEMBERS, f"{connected} of {len(s.members.members)} members are connected"

@@ -12,12 +12,12 @@ from umbel.rounds import actions as do
 from umbel.wire import umbel_pb2 as pb
 from umbel.wire.layout import Layout
 
-PROTOCOL_VERSIONS = (1,)
+PROTOCOL_VERSIONS = (1,)  # and the one before, as soon as there are two
 
 REFUSALS = {
     "NOT_A_MEMBER": ("this silo is not a member of the job", True),
     "REPLACED": ("a newer session of this silo has taken over", True),
-    "NO_COMMON_VERSION": ("no protocol version in common: update the client or the server", True),
+    "NO_COMMON_VERSION": ("no protocol version in common: this server speaks {versions}; update the older one", True),
     "BAD_EXAMPLE_COUNT": ("the number of examples must be between 1 and spec.limits.maxExamples", True),
     "PROTOCOL_ERROR": ("a message came out of turn", True),
     "NOT_READY": ("the server does not know its members yet", False),
@@ -27,7 +27,8 @@ REFUSALS = {
 
 def refused(reason: str) -> pb.Refused:
     message, permanent = REFUSALS[reason]
-    return pb.Refused(reason=reason, message=message, permanent=permanent)
+    spoken = " and ".join(map(str, PROTOCOL_VERSIONS))
+    return pb.Refused(reason=reason, message=message.format(versions=spoken), permanent=permanent)
 
 
 def ack(code: str, reason: str = "") -> pb.Ack:
@@ -42,10 +43,10 @@ def layout(of: Layout) -> pb.Layout:
     )
 
 
-def welcome(job: FederatedJob, uid: str, epoch: int, down: Layout, up: Layout) -> pb.ServerMessage:
+def welcome(version: int, job: FederatedJob, uid: str, epoch: int, down: Layout, up: Layout) -> pb.ServerMessage:
     return pb.ServerMessage(
         welcome=pb.Welcome(
-            protocol_version=PROTOCOL_VERSIONS[-1],
+            protocol_version=version,
             job=f"{job.metadata.namespace}/{job.metadata.name}",
             job_uid=uid,
             epoch=epoch,
@@ -105,4 +106,5 @@ def finished(outcome: str, reason: str, version: int, digest: str) -> pb.ServerM
 
 
 def common_version(offered: Iterable[int]) -> int | None:
+    """The newest that both sides speak."""
     return max(set(offered) & set(PROTOCOL_VERSIONS), default=None)

@@ -71,12 +71,13 @@ class FederationService:
     async def session(
         self, silo: str, inbound: AsyncIterator[pb.ClientMessage]
     ) -> AsyncGenerator[pb.ServerMessage, None]:
-        if (refusal := await self._greet(silo, inbound)) is not None:
+        version = await self._greet(silo, inbound)
+        if isinstance(version, str):
             self._traffic.joins["refused"] += 1
-            yield pb.ServerMessage(refused=messages.refused(refusal))
+            yield pb.ServerMessage(refused=messages.refused(version))
             return
         engine = self._conductor.engine
-        yield messages.welcome(self._job, self._uid, engine.epoch, self._down, self._up)
+        yield messages.welcome(version, self._job, self._uid, engine.epoch, self._down, self._up)
         channel = self._sessions.open(silo)
         listening = asyncio.create_task(self._listen(channel, inbound))
         try:
@@ -87,7 +88,8 @@ class FederationService:
             self._sessions.close(channel)
             self._conductor.feed(ev.Left(silo, channel.number))
 
-    async def _greet(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> str | None:
+    async def _greet(self, silo: str, inbound: AsyncIterator[pb.ClientMessage]) -> int | str:
+        """The version to speak, or the reason of a refusal."""
         # Hello is read first: a stream that ends while the client still writes loses the refusal on its side.
         first = await _next(inbound, HELLO_SECONDS)
         if not self._conductor.engine.members_known:
@@ -96,9 +98,7 @@ class FederationService:
             return "NOT_A_MEMBER"
         if first is None or first.WhichOneof("kind") != "hello":
             return "PROTOCOL_ERROR"
-        if messages.common_version(first.hello.protocol_versions) is None:
-            return "NO_COMMON_VERSION"
-        return None
+        return messages.common_version(first.hello.protocol_versions) or "NO_COMMON_VERSION"
 
     async def _listen(self, channel: Channel, inbound: AsyncIterator[pb.ClientMessage]) -> None:
         """Until the client is gone or breaks the protocol; either way the channel ends."""

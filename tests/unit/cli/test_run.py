@@ -106,6 +106,19 @@ class TestRefusals:
         monkeypatch.setattr(os, "access", lambda path, *a, **k: path != Path("data") and real(path, *a, **k))
         assert "--data ct=data: cannot be read" in said(capsys, "run", "job.yaml", "--data", "ct=data")
 
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ("a", "--eligibility a: not a silo and a file; write --eligibility SILO=FILE"),
+            ("d=rules", "--eligibility d=rules: the manifest has no silo 'd'"),
+            ("a=gone", "gone: no such file; name a file like the section eligibility of a site file"),
+            ("a=rules", "rules: maxLoad: 0 is not more than 0; use more than 0"),
+        ],
+    )
+    def test_rules_of_eligibility(self, capsys: pytest.CaptureFixture[str], given: str, words: str) -> None:
+        Path("rules").write_text("maxLoad: 0\n")
+        assert words in said(capsys, "run", "job.yaml", "--eligibility", given)
+
     def test_a_busy_port(self, capsys: pytest.CaptureFixture[str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as busy:
             port = str(busy.getsockname()[1])
@@ -136,6 +149,10 @@ class TestRefusals:
     def test_resume_whose_data_is_gone(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         RunDirectory.create(folder / "old", folder / "job.yaml", {"ct": folder / "moved"})
         assert "moved: no such file or folder" in said(capsys, "run", "--resume", "old")
+
+    def test_resume_whose_rules_are_gone(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        RunDirectory.create(folder / "old", folder / "job.yaml", {}, {"a": folder / "moved"})
+        assert "moved: no such file;" in said(capsys, "run", "--resume", "old")
 
     @pytest.mark.parametrize("arguments", [(), ("job.yaml", "--resume", "x"), ("--resume", "x", "--dry-run")])
     def test_options_that_exclude_each_other(self, arguments: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import xxhash
 
 from umbel import Client, Dataset, Evaluation, Update, buffer
+from umbel.client.eligibility.guard import Guard
 from umbel.client.session import Member, Pace
 from umbel.client.silo import Site
 from umbel.wire import umbel_pb2 as pb
@@ -123,6 +124,11 @@ class FakeSession:
     async def heard(self) -> pb.ClientMessage:
         return await self._from_client.get()
 
+    @property
+    def silent(self) -> bool:
+        """Nothing came that was not heard."""
+        return self._from_client.empty()
+
     # ---- umbel.wire.transport.Session
 
     async def send(self, message: pb.ClientMessage) -> None:
@@ -197,5 +203,5 @@ class Adding(Client):
         return Evaluation(4, {"sum": float(sum(a.sum() for a in parameters.values()))})
 
 
-def member(app: Client, server: FakeServer, state: Path, pace: Pace = EAGER) -> Member:
-    return Member(app, Site("silo-a", Dataset("data-a"), state), server.connect, pace)
+def member(app: Client, server: FakeServer, state: Path, pace: Pace = EAGER, guard: Guard | None = None) -> Member:
+    return Member(app, Site("silo-a", Dataset("data-a"), state), server.connect, pace, guard)

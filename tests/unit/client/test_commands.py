@@ -59,6 +59,8 @@ def client(tmp_path: Path, **changed: str) -> list[str]:
         ({"client": "not_there:app"}, "umbel: spec.app.client: not_there:app: no module 'not_there'"),
         ({"data": "/not/there"}, "umbel: --data /not/there: cannot be read"),
         ({"tls": "/not/there"}, "umbel: --tls /not/there: tls.crt cannot be read"),
+        ({"eligibility": "/not/there"}, "umbel: /not/there: no such file"),
+        ({"eligibility": '{"maxLoad": 2}'}, "umbel: --eligibility: maxLoad: 2 is more than 1; use at most 1"),
         ({"state": "/proc/not/possible"}, "umbel: --state /proc/not/possible: cannot be made"),
     ],
 )

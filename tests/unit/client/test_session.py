@@ -12,6 +12,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from umbel import Client, Evaluation, Update
+from umbel.client import messages
+from umbel.client import session as session_module
 from umbel.client.session import Pace, Refused
 from umbel.client.silo import AppError
 from umbel.wire import umbel_pb2 as pb
@@ -464,6 +466,40 @@ async def test_a_permanent_refusal_ends_the_client_and_another_does_not(server, 
         session.say(pb.ServerMessage(refused=pb.Refused(**refused, permanent=True)))
         with pytest.raises(Refused, match="SHUTTING_DOWN: the server is stopping"):
             await task
+
+
+async def test_what_only_a_later_server_says_is_passed_over(server, tmp_path):
+    """Messages of kinds that do not exist today, before Welcome and after, and fields that do not in one that does."""
+    unknown = pb.ServerMessage.FromString(bytes.fromhex("fa 01 02 00 00"))
+    async with running(Adding(), server, tmp_path):
+        session = await server.sessions.get()
+        await session.heard()
+        session.say(unknown)
+        session.say(pb.ServerMessage.FromString(server.welcome().SerializeToString() + bytes.fromhex("fa 01 00")))
+        await session.heard()
+        session.say(unknown)
+        session.say(server.task(1))
+        assert (await server.updates.get())[0].round == 1
+
+
+async def test_a_server_that_speaks_another_version_is_refused_with_both(server, tmp_path):
+    async with running(Adding(), server, tmp_path) as task:
+        session = await server.sessions.get()
+        other = server.welcome()
+        other.welcome.protocol_version = 3
+        session.say(other)
+        with pytest.raises(Refused, match="the server speaks protocol version 3, this client 1; update the older one"):
+            await task
+
+
+async def test_an_older_server_is_spoken_to_in_its_version(server, tmp_path, monkeypatch):
+    for module in (messages, session_module):
+        monkeypatch.setattr(module, "PROTOCOL_VERSIONS", (1, 2))
+    async with running(Adding(), server, tmp_path):
+        session = await server.sessions.get()
+        assert list((await session.heard()).hello.protocol_versions) == [1, 2]
+        session.say(server.welcome())
+        assert (await session.heard()).declare.num_examples == 5
 
 
 async def test_a_process_serves_one_job_only(server, tmp_path):

@@ -103,9 +103,12 @@ class Play:
             self.update(silo)
         return self.done[seen:]
 
-    def decline(self, silo: str, *, evaluation: bool = False) -> list[do.Action]:
+    def decline(self, silo: str, *, evaluation: bool = False, reason: str = "DECLINE_ERROR") -> list[do.Action]:
         view = self.engine.view(self.now)
-        return self.tell(ev.Declined(silo, view.round, view.attempt, evaluation, "DECLINE_ERROR"))
+        return self.tell(ev.Declined(silo, view.round, view.attempt, evaluation, reason))
+
+    def declare(self, silo: str, examples: int = 10) -> list[do.Action]:
+        return self.tell(ev.Declared(silo, self.sessions[silo], examples))
 
     def spoil(self, silo: str, reason: str) -> list[do.Action]:
         view = self.engine.view(self.now)

@@ -23,7 +23,7 @@ event = st.one_of(
     st.builds(ev.Declared, silo, session, examples),
     st.builds(ev.Left, silo, session),
     st.builds(ev.UpdateSpoiled, silo, rounds, attempts, st.sampled_from(["TRUNCATED", "NOT_FINITE"])),
-    st.builds(ev.Declined, silo, rounds, attempts, flag, st.just("DECLINE_ERROR")),
+    st.builds(ev.Declined, silo, rounds, attempts, flag, st.sampled_from(["DECLINE_ERROR", "DECLINE_NOT_ELIGIBLE"])),
     st.builds(ev.MembersChanged, st.frozensets(st.sampled_from(SILOS), min_size=2)),
     st.builds(ev.TotalChanged, st.integers(0, 4)),
     st.builds(ev.CohortChanged, st.just(4), st.integers(3, 4)),

@@ -19,11 +19,13 @@ FACTS = "run.json"
 
 @dataclass(slots=True)
 class Facts:
-    """What a resumed run has to know besides the job. ``source``: the manifest's folder; ``data``: dataset -> path."""
+    """What a resumed run has to know besides the job. ``source``: the manifest's folder; ``data``: dataset -> path;
+    ``eligibility``: silo -> file."""
 
     uid: str
     source: str
     data: dict[str, str] = field(default_factory=dict)
+    eligibility: dict[str, str] = field(default_factory=dict)
     outcome: str = ""
     reason: str = ""
 
@@ -36,7 +38,9 @@ class RunDirectory:
         self.facts = facts
 
     @classmethod
-    def create(cls, path: Path, manifest: Path, data: Mapping[str, Path]) -> Self:
+    def create(
+        cls, path: Path, manifest: Path, data: Mapping[str, Path], eligibility: Mapping[str, Path] | None = None
+    ) -> Self:
         """Make a run of a manifest. Raises CliError when ``path`` holds something already or cannot be made."""
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -45,8 +49,8 @@ class RunDirectory:
             (path / "job.yaml").write_bytes(manifest.read_bytes())
         except OSError as error:
             raise CliError(f"{path} cannot be made: {error.strerror}; choose another with --out") from error
-        absolute = {name: str(p.resolve()) for name, p in data.items()}
-        run = cls(path.resolve(), Facts(str(uuid.uuid4()), str(manifest.resolve().parent), absolute))
+        files, rules = ({name: str(p.resolve()) for name, p in of.items()} for of in (data, eligibility or {}))
+        run = cls(path.resolve(), Facts(str(uuid.uuid4()), str(manifest.resolve().parent), files, rules))
         run.save()
         return run
 

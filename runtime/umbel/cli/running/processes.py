@@ -38,12 +38,14 @@ class Commands:
         ]
 
     def silo(self, name: str, dataset: str, url: str) -> list[str]:
-        directory, data = self.run.silo(name), self.run.facts.data.get(dataset)
+        directory, facts = self.run.silo(name), self.run.facts
+        data, rules = facts.data.get(dataset), facts.eligibility.get(name)
         return [
             *("client", "--server", url, "--server-name", self.identities.server_name),
             *("--tls", str(directory / "tls"), "--state", str(directory / "state")),
             *("--client", self.client, "--silo", name, "--dataset", dataset),
             *(("--data", data) if data else ()),
+            *(("--eligibility", rules) if rules else ()),
             *("--path", self.run.facts.source),
         ]
 

@@ -9,6 +9,7 @@ import pytest
 from unit.operator.agent.silo import NAME, NAMESPACE, UID, client, site_file
 
 from umbel.cli.client import client_command
+from umbel.client.eligibility.read import rules_of
 from umbel_operator import names
 from umbel_operator.agent.backends.kubernetes import manifests
 from umbel_operator.agent.federatedclient import Server
@@ -64,6 +65,14 @@ def test_the_command_is_one_that_umbel_understands() -> None:
     assert "--server=grpcs://203.0.113.9:30443" in arguments
     assert "--server-name=digits.default.umbel.internal" in arguments
     assert arguments[-1] == "--pod"
+
+
+def test_the_sites_rules_of_eligibility_reach_the_client() -> None:
+    section = {"windows": [{"opens": "22:00", "closes": "06:00"}], "maxLoad": 0.25, "onLoss": "Decline"}
+    arguments = container_of(made({"eligibility": section}))["args"]
+    (word,) = [a.partition("=")[2] for a in arguments if a.startswith("--eligibility=")]
+    assert rules_of(word) == site_file(eligibility=section).eligibility
+    assert not any("eligibility" in argument for argument in container_of(made())["args"])
 
 
 def test_a_dataset_is_mounted_read_only_and_its_volume_goes_by_no_name_of_the_jobs() -> None:

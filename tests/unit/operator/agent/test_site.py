@@ -128,6 +128,57 @@ def test_an_address_range_that_is_none() -> None:
     assert line.endswith("; write it like 10.1.0.0/16")
 
 
+ELIGIBILITY = {"windows": [{"opens": "22:00", "closes": "06:00"}], "maxLoad": 0.25, "onLoss": "Decline"}
+
+
+def test_eligibility_is_a_section_of_its_own() -> None:
+    found = site.parse({"silo": "a", "eligibility": ELIGIBILITY}).eligibility
+    assert found is not None
+    assert (found.max_load, found.windows[0].opens, found.on_loss) == (0.25, "22:00", "Decline")
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        (
+            {"windows": [{"opens": "22:00"}]},
+            "eligibility.windows[0].closes: is missing; add it: Time of day like 06:00",
+        ),
+        ({"idleSecs": 5}, "eligibility.idleSecs: unknown field; did you mean idleSeconds?"),
+        ({"charging": "yes"}, "eligibility.charging: 'yes' is a string; write true or false"),
+        (
+            {"windows": [{"opens": "22:00", "closes": "06:00", "days": ["Monday"]}]},
+            "eligibility.windows[0].days[0]: is 'Monday', not one of Mon, Tue, Wed, Thu, Fri, Sat, Sun; "
+            "did you mean Mon?",
+        ),
+    ],
+)
+def test_faults_of_eligibility(section: dict[str, Any], line: str) -> None:
+    assert faults({"eligibility": section}) == [line]
+
+
+@pytest.mark.parametrize(
+    ("backend", "more", "fields"),
+    [
+        ("kubernetes", {}, ["idleSeconds", "unmeteredInterfaces"]),
+        ("process", {"process": {"python": "/usr/bin/python3"}}, []),
+        ("slurm", {"slurm": {"python": "/usr/bin/python3"}}, []),
+        ("slurm", {"slurm": {"container": {}}}, ["idleSeconds"]),
+    ],
+)
+def test_what_a_client_in_a_container_cannot_measure_is_refused(
+    backend: site.BackendName, more: dict[str, Any], fields: list[str]
+) -> None:
+    rules = {"idleSeconds": 60, "unmeteredInterfaces": ["en*"], "charging": True}
+    found = site.parse({"silo": "a", "eligibility": rules, **more})
+    said = ""
+    try:
+        site.check_backend(found, backend)
+    except SiteError as error:
+        said = str(error)
+    assert [line.partition(":")[0] for line in said.splitlines()] == [f"eligibility.{field}" for field in fields]
+
+
 def test_all_faults_are_told_at_once() -> None:
     assert len(faults({"silo": "A", "datasets": {"a": {"x": 1}, "b": []}, "network": 3})) == 4
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from umbel_operator import restricted
+from umbel_operator.agent import eligibility
 from umbel_operator.agent.federatedclient import CLIENT, FederatedClient, Server
 from umbel_operator.agent.resources import effective, whole_cpus
 from umbel_operator.agent.site import Egress, Site
@@ -172,7 +173,7 @@ def _container(client: FederatedClient, site: Site, server: Server) -> Object:
         "image": client.image,
         "imagePullPolicy": site.pods.image_pull_policy,
         "command": ["umbel"],
-        "args": _arguments(client, server, data=dataset.volume_claim is not None),
+        "args": _arguments(client, site, server, data=dataset.volume_claim is not None),
         "env": [{"name": name, "value": value} for name, value in _environment(site, resources["limits"]).items()],
         "resources": resources,
         # The client writes there why it ended; its log, which may hold what the user's code prints, is not taken.
@@ -183,7 +184,7 @@ def _container(client: FederatedClient, site: Site, server: Server) -> Object:
     }
 
 
-def _arguments(client: FederatedClient, server: Server, *, data: bool) -> list[str]:
+def _arguments(client: FederatedClient, site: Site, server: Server, *, data: bool) -> list[str]:
     options = {
         "--server": server.url,
         "--server-name": server.name,
@@ -195,7 +196,8 @@ def _arguments(client: FederatedClient, server: Server, *, data: bool) -> list[s
         "--state": STATE,
     }
     # One word each: a value that begins with a dash is still a value.
-    return ["client", *(f"{option}={value}" for option, value in options.items()), "--pod"]
+    words = [f"{option}={value}" for option, value in options.items()]
+    return ["client", *words, *eligibility.arguments(site.eligibility), "--pod"]
 
 
 def _environment(site: Site, limits: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from umbel_operator.agent import eligibility
 from umbel_operator.agent.backends.local.directory import REPORT, STATE, TLS, TOKEN
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.resources import effective, whole_cpus
@@ -20,7 +21,13 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def arguments(
-    client: FederatedClient, server: Server, folder: Path, data: str | None, app_path: Sequence[str], grace: float
+    client: FederatedClient,
+    site: Site,
+    server: Server,
+    folder: Path,
+    data: str | None,
+    app_path: Sequence[str],
+    grace: float,
 ) -> list[str]:
     """Of ``umbel``. ``folder``: the client's, ``data``: where its data set lies, as the client sees them. ``grace``:
     seconds from TERM to KILL; most of it is for what the client has to send."""
@@ -38,6 +45,7 @@ def arguments(
     }
     # One word each: a value that begins with a dash is still a value.
     words = [f"{option}={value}" for option, value in options.items()]
+    words += eligibility.arguments(site.eligibility)
     return ["client", *words, *(f"--path={path}" for path in app_path)]
 
 

@@ -169,7 +169,9 @@ class ProcessHolding(LocalHolding):
     def _command(self, own: Kept, server: Server) -> list[str]:
         data = self._site.datasets[self._client.dataset].path
         process = self._process
-        words = command.arguments(self._client, server, own.folder, data, process.app_path, process.grace_seconds)
+        words = command.arguments(
+            self._client, self._site, server, own.folder, data, process.app_path, process.grace_seconds
+        )
         return [*command.python(process.python), *words]
 
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Request:
         container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
         data = path if container is None or path is None else DATA
         grace = self.slurm.term_seconds
-        words = command.arguments(self.client, self.server, self.folder, data, self.slurm.app_path, grace)
+        words = command.arguments(self.client, self.site, self.server, self.folder, data, self.slurm.app_path, grace)
         words += command.fence(self.folder, token)
         words += [f"--rank-host={self.slurm.rank_host}"] if self.slurm.rank_host is not None else []
         if container is not None:
