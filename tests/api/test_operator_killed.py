@@ -166,3 +166,21 @@ def test_watches_that_are_cut_or_too_old_miss_nothing(api: Api, proxy: Proxy, op
     until(proxy.cut_watches, "watches again")
     api.kubectl("delete", "fj", "unwatched", "--timeout=60s")
     assert operator.runs, operator.log()
+
+
+def test_what_an_earlier_job_of_the_name_has_left_gives_way(api: Api, proxy: Proxy, operator: Operator) -> None:
+    """It was deleted while no hub looked, and its finalizer taken off, as an uninstallation does."""
+    install(api, SILOS)
+    operator.start()
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest("again", SILOS)))
+    until(lambda: len(_clients(api, "again")) == 3, "made")
+    operator.kill()
+    api.kubectl("delete", "fj", "again", "--wait=false")
+    api.kubectl("patch", "fj", "again", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
+    until(lambda: not api.kubectl("get", "fj", "again", "--ignore-not-found"), "gone")
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest("again", SILOS)))
+    uid = api.kubectl("get", "fj", "again", "-o", "jsonpath={.metadata.uid}")
+    operator.start()
+    ours = lambda: [c for c in _clients(api, "again") if c["spec"]["job"]["uid"] == uid]  # noqa: E731
+    until(lambda: len(ours()) == 3, "made anew", told=operator.log)
+    api.kubectl("delete", "fj", "again", "--timeout=60s")

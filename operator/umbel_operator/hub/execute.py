@@ -13,7 +13,7 @@ from umbel_operator.digest import Applied, digest, stored
 from umbel_operator.hub.admin import Admin
 from umbel_operator.hub.observed import Key, Object, Told, key
 from umbel_operator.hub.plan import Announce, Apply, Delete, Plan, SetStatus, Tell
-from umbel_operator.kube import KINDS, ApiError, Kube
+from umbel_operator.kube import FEDERATED_CLIENT, KINDS, ApiError, Kube
 
 LAST = ("StatefulSet", "FederatedClient")
 BY_NAME = {kind.kind: kind for kind in KINDS.values()}
@@ -65,9 +65,23 @@ class Hands:
                     raise done
 
     async def _apply_one(self, wanted: Object, memory: Memory) -> None:
-        live = await self._kube.apply(dict(wanted), manager=names.HUB_MANAGER)
+        try:
+            live = await self._kube.apply(dict(wanted), manager=names.HUB_MANAGER)
+        except ApiError as error:
+            if error.status == 422 and wanted["kind"] == "FederatedClient":
+                await self._make_way(wanted)
+            raise
         said = wanted["metadata"]["annotations"][names.DIGEST]
         memory.applied[key(wanted)] = Applied(said, stored(live))
+
+    async def _make_way(self, wanted: Object) -> None:
+        """For a FederatedClient: one of that name is left of an earlier job, which was deleted while no hub looked. The
+        pass that failed is tried again."""
+        meta, uid = wanted["metadata"], wanted["spec"]["job"]["uid"]
+        for found in await self._kube.list(FEDERATED_CLIENT, meta["namespace"]):
+            own = found["metadata"]
+            if own["name"] == meta["name"] and found["spec"]["job"]["uid"] != uid:
+                await self._kube.delete(FEDERATED_CLIENT, own["name"], own["namespace"], uid=own["uid"])
 
     async def set_status(self, obj: Object, status: dict[str, Any]) -> Object:
         """The whole of it, as it is to be; the job as it is then."""

@@ -17,7 +17,7 @@ SECTION = {"timeZone": "Europe/Berlin", "windows": [{"days": ["Sat"], "opens": "
 
 def test_the_sites_rules_of_eligibility_reach_the_client() -> None:
     site = site_file(eligibility=SECTION)
-    first, *words = arguments(client(), site, SERVER, Path("/x"), None, ())
+    first, *words = arguments(client(), site, SERVER, Path("/x"), None, (), 15)
     known = {option for parameter in client_command.params for option in parameter.opts}
     given = dict(word.split("=", 1) for word in words)
     assert first == "client"
@@ -27,4 +27,5 @@ def test_the_sites_rules_of_eligibility_reach_the_client() -> None:
 
 def test_a_site_without_rules_asks_nothing_new_of_a_client() -> None:
     """It may be of an older version, which has no such option."""
-    assert not any("eligibility" in word for word in arguments(client(), site_file(), SERVER, Path("/x"), None, ()))
+    words = arguments(client(), site_file(), SERVER, Path("/x"), None, (), 15)
+    assert not any("eligibility" in word for word in words)
