@@ -101,12 +101,13 @@ def followed(hub: Hub, membership: Membership, phases: set[str], told: Any) -> t
     end = time.monotonic() + 600
     while time.monotonic() < end:
         found = pair(hub)
-        phase = authority(hub).phase
-        if phase not in seen:
+        keys = authority(hub)
+        if keys.phase not in seen:
             membership = renewed(membership)
-            seen.add(phase)
-        now = authority(hub).authority().certificate.subject.rfc4514_string()
-        if phase == "Settled" and found and {issuer(pem) for pem in found} == {now}:
+            if membership.authorities == keys.bundle.decode():  # the operator has noticed
+                seen.add(keys.phase)
+        now = keys.authority().certificate.subject.rfc4514_string()
+        if keys.phase == "Settled" and "Settled" in seen and found and {issuer(pem) for pem in found} == {now}:
             break
         time.sleep(0.5)
     assert seen == phases, told()

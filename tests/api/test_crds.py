@@ -217,6 +217,7 @@ def client(**fields: Any) -> dict[str, Any]:
         "app": {"image": "a", "client": "a:b"},
         "dataset": "chest-ct",
         "privacy": {"minCohort": 3, "minExamples": 11},
+        "activeDeadlineSeconds": 86_400,
     }
     for path, value in fields.items():
         put(spec, tuple(path.split("__")), value)
@@ -266,7 +267,8 @@ class TestFederatedClient:
     def test_what_no_hub_writes_is_refused(self, clients: Asker, fields: dict[str, Any]) -> None:
         assert not clients.create(client(**fields)).accepted
 
-    def test_columns_say_whose_it_is_and_how_it_goes(self, crds: Api) -> None:
+    def test_columns_say_whose_it_is_and_how_it_goes(self, crds: Api, clients: Asker) -> None:
+        clients.create(client(), dry_run=False)  # a list of nothing has no head
         header = crds.kubectl("get", "fc", "-n", "umbel-silo-hospital-a").splitlines()[0]
         assert header.split() == ["NAME", "JOB", "SILO", "READY", "REASON", "AGE"]
 

@@ -35,6 +35,8 @@ def operator(api: Api, tmp_path: Path) -> Iterator[Operator]:
     join = f"127.0.0.1:{free_port()}"
     started = Operator(api.kubeconfig_for("umbel-system", "umbel-operator"), tmp_path, "--join", join)
     started.start()
+    told = ("get", "cm", "umbel-join", "-n", "umbel-system", "--ignore-not-found", "-o", "yaml")
+    until(lambda: join in api.kubectl(*told), "joining told", told=started.log)  # not what an operator before said
     yield started
     started.kill()
 
@@ -107,7 +109,6 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
 
 def _joined(api: Api, folder: Path) -> None:
     """Invited, joined, and joined again by another: which is told in an Event."""
-    until(lambda: api.kubectl("get", "cm", "umbel-join", "-n", "umbel-system", "--ignore-not-found"), "joining told")
     bundle = folder / "bundle.yaml"
     words = ["rights-5", "-o", bundle, "--kubeconfig", api.kubeconfig]
     subprocess.run([UMBEL, "silo", "invite", *words], check=True, stdout=subprocess.DEVNULL)

@@ -94,7 +94,7 @@ class Member:
         await self.say(pb.ClientMessage(declare=pb.Declare(num_examples=examples)))
 
     async def decline(self, task: pb.Task) -> None:
-        reason = pb.DECLINE_NOT_ELIGIBLE
+        reason = pb.DECLINE_ERROR
         message = pb.Decline(round=task.round, attempt=task.attempt, phase=task.phase, reason=reason)
         await self.say(pb.ClientMessage(decline=message))
 
