@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,15 +14,11 @@ from typing import Any
 import yaml
 from cluster.federation import unasked
 from umbel_cluster.api import Api
+from umbel_cluster.processes import free_port
 
 from .hub import ROOT, UMBEL, until
 
 IMAGE = "registry.example.org/acme/digits@sha256:" + "0" * 64
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Hub:

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from umbel_cluster import charts
 from umbel_cluster.api import Api
+from umbel_cluster.processes import free_port
 
 from umbel_operator import silo_access
 
 from .hub import UMBEL, Operator, install, manifest, until
-from .joining import free_port
 
 pytestmark = pytest.mark.api
 
