@@ -376,7 +376,7 @@ def test_a_removed_silo_is_told_and_nothing_is_left(hub: Hub, silo: str, agent: 
             clients = agent.state / "clients"
             until(lambda: clients.exists() and any(clients.iterdir()), "a client's key", told=agent.log)
             hub.umbel("silo", "remove", silo)
-            assert hub.api.kubectl("get", "fc", "-A", "-o", "name") == ""
+            assert not hub.api.kubectl("get", "fc", "-n", f"umbel-silo-{silo}", "-o", "name")
             assert not hub.api.kubectl("get", "silo,ns", silo, f"umbel-silo-{silo}", "--ignore-not-found")
             until(agent.ended, "the agent stops", told=agent.log)
         finally:

@@ -16,7 +16,7 @@ from umbel_cluster.api import Api
 
 from umbel.wire.pki import new_request
 
-from .hub import Operator, install, made, manifest, until
+from .hub import COLLECTED, Operator, install, made, manifest, until
 from .proxy import Proxy, between, kubeconfig_for
 
 pytestmark = pytest.mark.api
@@ -73,13 +73,15 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
     until(lambda: (keep_alive(), all(_desired(o) == "Running" for o in _clients(api, name)))[1], "resumed")
     api.kubectl("delete", "fj", name, "--wait=false")
     until(lambda: (keep_alive(), not api.kubectl("get", "fj", name, "--ignore-not-found").strip())[1], "deleted")
-    until(lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name)), "nothing left")
+    collected = lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name))  # noqa: E731
+    until(collected, "nothing left", COLLECTED, told=lambda: _story(api, operator, name))
     api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
     return {_plain(key): _asked(obj) for key, obj in height.items()}
 
 
 def _story(api: Api, operator: Operator, name: str) -> str:
-    return "\n".join((*made(api, name), str(_status(api, name)), operator.log()[-2000:]))
+    job = api.kubectl("get", "fj", name, "-o", "yaml", "--ignore-not-found")
+    return "\n".join((*made(api, name), job, operator.log()[-2000:]))
 
 
 def _ask(api: Api, client: dict[str, Any]) -> None:
