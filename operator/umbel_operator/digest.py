@@ -11,7 +11,7 @@ from typing import Any
 
 from umbel_operator.names import DIGEST
 
-CONTENT = ("spec", "data", "stringData", "type")
+CONTENT = ("spec", "data", "type")
 # Others write into these after us, and their own defaults follow later than our apply.
 FILLED_LATER = frozenset({"PersistentVolumeClaim"})
 
@@ -43,11 +43,31 @@ def stored(live: Mapping[str, Any]) -> str:
 
 
 def same(wanted: Mapping[str, Any], live: Mapping[str, Any] | None, applied: Applied | None) -> bool:
-    """Whether ``live`` still is ``wanted`` (not stamped) as it was applied. ``applied`` None: this process did not
-    apply it, and takes the stamp's word."""
+    """Whether ``live`` still is ``wanted`` (not stamped) as it was applied. ``applied``: by this process; None when an
+    earlier one did, and somebody may have changed the object since."""
     if live is None:
         return False
     said = (live["metadata"].get("annotations") or {}).get(DIGEST)
     if said != digest(wanted):
         return False
-    return applied is None or applied.wanted != said or applied.stored == stored(live)
+    if applied is None or applied.wanted != said:
+        said_of = [key for key in CONTENT if key in wanted and live.get("kind") not in FILLED_LATER]
+        return all(includes(live.get(key), wanted[key]) for key in said_of)
+    return applied.stored == stored(live)
+
+
+def includes(live: Any, wanted: Any) -> bool:
+    """Whether everything of ``wanted`` is in ``live``, which may say more: defaults, and what others manage.
+
+    A quantity that the API server writes in another way ("1000m" as "1") counts as different: it is applied once more,
+    which changes nothing.
+    """
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            return live is None and not wanted
+        return all(includes(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        if not isinstance(live, list | tuple):
+            return live is None and not wanted
+        return len(live) == len(wanted) and all(map(includes, live, wanted))
+    return bool(live == wanted) or (live is None and wanted == "")

@@ -15,8 +15,8 @@ from umbel_cluster.api import Api
 ROOT = Path(__file__).parents[2]
 UMBEL = ROOT / ".venv/bin/umbel"
 PATIENCE = 60.0
-# The API server's garbage collector looks for new kinds of objects every 30 s, and until it knows FederatedJobs it tries
-# again after pauses that double (kubernetes/pkg/controller/garbagecollector): a minute after the first installation.
+# The API server's garbage collector looks for new kinds of objects every 30 s, and until it knows FederatedJobs it
+# tries again after pauses that double (kubernetes/pkg/controller/garbagecollector): a minute after an installation.
 COLLECTED = 120.0
 
 

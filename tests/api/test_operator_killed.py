@@ -186,3 +186,29 @@ def test_what_an_earlier_job_of_the_name_has_left_gives_way(api: Api, proxy: Pro
     ours = lambda: [c for c in _clients(api, "again") if c["spec"]["job"]["uid"] == uid]  # noqa: E731
     until(lambda: len(ours()) == 3, "made anew", told=operator.log)
     api.kubectl("delete", "fj", "again", "--timeout=60s")
+
+
+def test_what_was_changed_by_hand_while_no_operator_ran_is_put_right_and_nothing_else_is_written(
+    api: Api, proxy: Proxy, operator: Operator
+) -> None:
+    install(api, SILOS)
+    operator.start()
+    api.kubectl("apply", "-f", "-", input=json.dumps(manifest("changed", SILOS)))
+    until(lambda: len(_clients(api, "changed")) == 3, "made")
+    for client in _clients(api, "changed"):
+        _ask(api, client)
+    until(lambda: all(c["spec"].get("certificate") for c in _clients(api, "changed")), "signed", told=operator.log)
+    until(lambda: _reason(_status(api, "changed")) == "Starting", "starting")
+    before = {key: _asked(obj) for key, obj in made(api, "changed").items()}
+    operator.kill()
+
+    client = _clients(api, "changed")[0]["metadata"]
+    edit = ("patch", "fc", client["name"], "-n", client["namespace"], "--type=merge", "-p")
+    api.kubectl(*edit, '{"spec":{"desiredState":"Suspended"}}')
+    api.kubectl("patch", "sts", "changed-server", "--type=merge", "-p", '{"spec":{"replicas":0}}')
+    proxy.reset()
+    operator.start()
+    until(lambda: {key: _asked(obj) for key, obj in made(api, "changed").items()} == before, "put right")
+    patched = [call.split("/")[-1] for call in proxy.calls if "/federatedjobs/" not in call]
+    assert sorted(patched) == sorted([client["name"], "changed-server"])
+    api.kubectl("delete", "fj", "changed", "--timeout=60s")
