@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
+import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
+
+import click
 
 from umbel.cli.errors import CliError
 from umbel.wire.pki import write_private
@@ -20,22 +24,18 @@ from umbel_operator.kube import CONFIG_MAP, SILO, Kube
 MANAGER = "umbel-silo-invite"
 TOKEN_BYTES = 16
 LIFE_SECONDS = 86_400.0
+PATIENCE = 30.0  # seconds: a hub that was just installed says within a few where silos join
+LOOK_SECONDS = 1.0
 
 
 async def invite(kube: Kube, silo: str, namespace: str, url: str, now: float) -> Bundle:
     """An older invitation of this silo, and the key of an agent that joined by it, count no more. Raises ApiError."""
-    found = await kube.get(CONFIG_MAP, published.NAME, namespace)
-    if found is None:
-        raise CliError(
-            f"the hub has no join service: in namespace {namespace} there is no ConfigMap {published.NAME}; "
-            "start the operator with --join, or give the silo a kubeconfig by `umbel silo add`"
-        )
+    told = await _published(kube, namespace)
     token, expires = secrets.token_urlsafe(TOKEN_BYTES), now + LIFE_SECONDS
     await silo_access.make(kube, silo, manager=MANAGER, renews_itself=False)
     await kube.apply(_secret(silo, Invitation(joining.hashed(token), expires)), manager=MANAGER)
     invited = {"metadata": {"annotations": {names.INVITED_UNTIL: timestamp(expires)}}}
     await kube.patch(SILO, silo, None, invited)
-    told = found["data"]
     return Bundle(
         silo=silo,
         url=url.rstrip("/") or told[published.URL],
@@ -44,6 +44,22 @@ async def invite(kube: Kube, silo: str, namespace: str, url: str, now: float) ->
         token=token,
         expires=timestamp(expires),
     )
+
+
+async def _published(kube: Kube, namespace: str) -> dict[str, str]:
+    """Where silos join. Raises CliError where the hub does not say so in time."""
+    end, waits = time.monotonic() + PATIENCE, False
+    while (found := await kube.get(CONFIG_MAP, published.NAME, namespace)) is None:
+        if time.monotonic() > end:
+            raise CliError(
+                f"the hub has no join service: in namespace {namespace} there is no ConfigMap {published.NAME}; "
+                "start the operator with --join, or give the silo a kubeconfig by `umbel silo add`"
+            )
+        if not waits:
+            click.echo(f"waiting up to {PATIENCE:.0f} s for the hub to say where silos join", err=True)
+        waits = True
+        await asyncio.sleep(LOOK_SECONDS)
+    return dict(found["data"])
 
 
 def write(path: Path, text: str) -> None:
