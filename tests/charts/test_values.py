@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import chartdoc
+import click
 import pytest
 import yaml
 from umbel_cluster import charts
 from umbel_cluster.tools import ClusterError
 
 from umbel_operator.agent.site import parse
+from umbel_operator.hub import tracing_options
+from umbel_operator.hub.settings import Tracing
 
 pytestmark = pytest.mark.process  # helm
 
@@ -23,6 +26,7 @@ EVERYTHING = {
         "--set=join.service.type=NodePort",
         *("--set=podDisruptionBudget.enabled=true", "--set=serviceMonitor.enabled=true"),
         *("--set=prometheusRule.enabled=true", "--set=dashboards.enabled=true"),
+        "--set=tracing.endpoint=http://collector:4318",
     ],
     charts.SILO: [*SITE, "--set=podMonitor.enabled=true"],
 }
@@ -43,6 +47,9 @@ def test_lint(chart: Path) -> None:
         (charts.HUB, "crds.keep=perhaps", "at '/crds/keep': got string, want boolean"),
         (charts.HUB, "service.port=0", "at '/service/port'"),
         (charts.HUB, "uninstall.timeoutSeconds=1", "at '/uninstall/timeoutSeconds'"),
+        (charts.HUB, "tracing.endpoint=collector:4318", "at '/tracing/endpoint'"),
+        (charts.HUB, "tracing.endpoint=https://me:secret@collector", "at '/tracing/endpoint'"),
+        (charts.HUB, "tracing.ports={70000}", "at '/tracing/ports/0'"),
         (charts.HUB, "networkPolicy.apiServer.cidrs={everywhere}", "at '/networkPolicy/apiServer/cidrs/0'"),
         (charts.SILO, "site.silo=Hospital", "at '/site/silo'"),
         (charts.SILO, "site.policy.image=x", "at '/site/policy': additional properties 'image' not allowed"),
@@ -149,6 +156,30 @@ def test_every_value_has_an_effect(chart: Path, tmp_path: Path) -> None:
         if made({**(quick if fast else {}), **whole}, without) == usual[fast]:
             dead.add(path)
     assert dead == NOT_READ
+
+
+def test_the_operator_reads_what_the_chart_says_of_traces() -> None:
+    """Its own command takes the arguments, and understands them as they were meant."""
+    more = {"headersSecret": "keys", "namespace": "watching", "cidrs": ["10.9.0.0/16"], "ports": [4317, 4318]}
+    given = {"endpoint": "http://collector:4318", **more}
+    found = rendered_arguments(f"--set-json=tracing={json.dumps(given)}")
+    words = [word for word in found if word.startswith("--traces")]
+    read: list[Tracing | None] = []
+
+    @click.command()
+    @tracing_options.options
+    def command(**traces: Any) -> None:
+        read.append(tracing_options.read(**traces))
+
+    command.main(words, standalone_mode=False)
+    assert read == [Tracing("http://collector:4318", "keys", "watching", ("10.9.0.0/16",), (4317, 4318))]
+    assert not [word for word in rendered_arguments() if word.startswith("--traces")]
+
+
+def rendered_arguments(*args: str) -> list[str]:
+    (found,) = (obj for obj in charts.rendered(charts.HUB, *args) if obj["kind"] == "Deployment")
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return list(container["args"])
 
 
 def test_the_site_file_is_what_was_written_and_nothing_else() -> None:

@@ -34,13 +34,14 @@ async def joined(silo: kube.Kube, namespace: str, secret: str, credentials: HubC
 async def hub(credentials: HubCredentials) -> Look:
     """The very call that the agent begins with."""
     try:
+        reach = credentials.read()
         api = credentials.client()
     except AccessError as error:
         return "the hub", str(error)
     try:
-        await api.list(kube.FEDERATED_CLIENT, credentials.read().namespace)
+        await api.list(kube.FEDERATED_CLIENT, reach.namespace)
     except (kube.ApiError, AccessError) as error:
-        return "the hub", f"{api.access.server}: {error}"
+        return "the hub", f"{reach.server}: {error}"
     finally:
         await api.close()
     return "the hub", ""

@@ -34,14 +34,20 @@ async def forget(silo: kube.Kube, namespace: str, site: Site, hub_secret: str) -
 
 
 async def remove_clients(silo: kube.Kube, namespace: str, site: Site, end: float, say: Callable[[str], None]) -> None:
-    """Until nothing is left of them but state that the site file retains, or time is up."""
+    """Until nothing is left of them but state that the site file retains, or time is up. Raises Trouble."""
     backend = KubernetesBackend(silo, namespace, site.silo)
-    names = await backend.known()
-    for name in names:
-        await backend.execute(reconcile.farewell(await backend.observe(name, None, site)))
-    say(f"{len(names)} clients removed")
-    while pods := await silo.list(kube.POD, namespace, selector=f"{SILO}={site.silo},{CLIENT}"):
+    first = await backend.known()
+    while left := await _left(silo, namespace, site, backend):
+        for name in left:  # again and again: a client's NetworkPolicy is the last to go, after its pod
+            await backend.execute(reconcile.farewell(await backend.observe(name, None, site)))
         if time.monotonic() > end:
-            say(f"gave up waiting for {len(pods)} pods of clients")
+            say(f"gave up waiting for {len(left)} of {len(first)} clients: {', '.join(sorted(left))}")
             return
         await asyncio.sleep(LOOK_SECONDS)
+    say(f"{len(first)} clients removed")
+
+
+async def _left(silo: kube.Kube, namespace: str, site: Site, backend: KubernetesBackend) -> set[str]:
+    """Names of clients, also of those that have nothing but a pod that is ending."""
+    pods = await silo.list(kube.POD, namespace, selector=f"{SILO}={site.silo},{CLIENT}")
+    return await backend.known() | {pod["metadata"]["labels"][CLIENT] for pod in pods}

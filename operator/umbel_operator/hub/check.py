@@ -33,7 +33,9 @@ async def _kinds(kube: Kube) -> str:
     try:
         served = await kube.request("GET", f"/apis/{UMBEL}")
     except ApiError as error:
-        return f"{UMBEL} is not served ({error}); install the CustomResourceDefinitions: crds.enabled, or crds/"
+        if error.status != 404:
+            return f"cannot be read: {error}"
+        return f"{UMBEL} is not served; install the CustomResourceDefinitions: crds.enabled, or crds/"
     found = {resource["name"] for resource in served["resources"]}
     missing = [kind.plural for kind in (FEDERATED_JOB, FEDERATED_CLIENT, SILO) if kind.plural not in found]
     return f"{', '.join(missing)} are not served; apply all of crds/" if missing else ""

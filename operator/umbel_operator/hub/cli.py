@@ -8,11 +8,12 @@ import signal
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from umbel.cli.errors import CliError
+from umbel_operator.hub import tracing_options
 
 if TYPE_CHECKING:
     from umbel_operator.hub.settings import Joining, Settings
@@ -34,14 +35,23 @@ def hub() -> None:
 @click.option("--join", default="", metavar="HOST:PORT", help="Let invited silos join there, over HTTPS.")
 @click.option("--join-url", default="", help="URL by which silos reach it. Default: https://HOST:PORT, if HOST is one.")
 @click.option("--api-url", default="", help="URL by which silos reach the hub's API. Default: as the operator does.")
+@tracing_options.options
 def run_command(
-    kubeconfig: Path | None, namespace: str, trust_domain: str, http: str, join: str, join_url: str, api_url: str
+    kubeconfig: Path | None,
+    namespace: str,
+    trust_domain: str,
+    http: str,
+    join: str,
+    join_url: str,
+    api_url: str,
+    **traces: Any,
 ) -> None:
     """Reconcile FederatedJobs until stopped: one operator per hub."""
     from umbel_operator.access import AccessError
     from umbel_operator.hub.settings import Settings
     from umbel_operator.kube import Kube
 
+    settings = Settings(namespace=namespace, trust_domain=trust_domain, tracing=tracing_options.read(**traces))
     try:
         kube = Kube.from_kubeconfig(kubeconfig) if kubeconfig else Kube.in_cluster()
     except AccessError as error:
@@ -53,7 +63,7 @@ def run_command(
     logs.set_up()
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        asyncio.run(_run(kube, Settings(namespace=namespace, trust_domain=trust_domain), joining, host, port))
+        asyncio.run(_run(kube, settings, joining, host, port))
     except OSError as error:
         raise CliError(f"--http {http}, --join {join}: {error.strerror}; choose other addresses") from None
 

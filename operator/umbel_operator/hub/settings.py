@@ -7,6 +7,20 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where the servers of all jobs send a trace a round. ``endpoint``: http(s)://host[:port], of OTLP over HTTP.
+    ``headers_secret``: name of a Secret in a job's own namespace, with the key ``headers`` (``name=value,…``); where
+    it is not there, none are sent. ``namespace``, ``cidrs``: where the collector is, for the servers' NetworkPolicy;
+    with neither, anywhere. ``ports``: its pods', where they are not the endpoint's."""
+
+    endpoint: str
+    headers_secret: str = ""
+    namespace: str = ""
+    cidrs: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """``namespace``: the operator's own; the authority's Secret and the heartbeat are there. ``operator_labels``: of
     its pod, let through to the servers' admin port. ``certificate_hours``: life of what it signs."""
@@ -15,6 +29,7 @@ class Settings:
     trust_domain: str = "umbel.local"
     certificate_hours: float = 24.0
     operator_labels: Mapping[str, str] = field(default_factory=lambda: {"app.kubernetes.io/name": "umbel-operator"})
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,16 +27,18 @@ from umbel_operator.kube import (
     ApiError,
     Kind,
     Kube,
+    Object,
     Objects,
 )
 
 LOOK_SECONDS = 1.0
+STOP_SECONDS = 45.0  # for the operator's pod alone, whose grace is 30; the hook lives 60 s longer than its time
 SERVERS = f"{names.MANAGED_BY}=umbel,{names.JOB_UID}"  # the StatefulSets of all jobs
 
 
 class Uninstall:
-    """``namespace``, ``deployment``: of the operator. ``seconds``: for everything that is waited for together.
-    ``say``: told each step."""
+    """``namespace``, ``deployment``: of the operator. ``seconds``: for everything that is waited for together,
+    but that the operator's pod has its own time to stop. ``say``: told each step."""
 
     def __init__(
         self,
@@ -94,9 +96,11 @@ class Uninstall:
 
     async def _stop_operator(self) -> None:
         await self._kube.patch(DEPLOYMENT, self._deployment, self._namespace, {"spec": {"replicas": 0}})
-        await self._until(
-            lambda: self._kube.list(POD, self._namespace, selector=self._operator), "the operator's pod", needed=True
-        )
+        end = max(self._end, time.monotonic() + STOP_SECONDS)
+        while await self._kube.list(POD, self._namespace, selector=self._operator):
+            if time.monotonic() > end:
+                raise TimeoutError("the operator's pod is still there; what comes next would be undone by it")
+            await asyncio.sleep(LOOK_SECONDS)
         self._say("the operator has stopped")
 
     async def _stop_servers(self) -> None:
@@ -114,22 +118,20 @@ class Uninstall:
         return [server for server in found if (server.get("status") or {}).get("replicas")]
 
     async def _strip(self) -> None:
-        for job in await self._jobs():
-            meta = job["metadata"]
-            left = [other for other in meta.get("finalizers") or () if other != names.FINALIZER]
-            if len(left) != len(meta.get("finalizers") or ()):
-                # With its version: a finalizer that somebody adds meanwhile is not lost.
-                body = {"metadata": {"finalizers": left, "resourceVersion": meta["resourceVersion"]}}
-                await self._patched(meta, body)
+        while waiting := [job["metadata"] for job in await self._jobs() if _waits(job)]:
+            for meta in waiting:
+                await self._take_off(meta)
         self._say("no job waits for the operator any more")
 
-    async def _patched(self, meta: Mapping[str, Any], body: dict[str, Any]) -> None:
+    async def _take_off(self, meta: Mapping[str, Any]) -> None:
+        """Unless the job has changed since: a finalizer that somebody adds meanwhile is not lost."""
+        left = [other for other in meta["finalizers"] if other != names.FINALIZER]
+        body = {"metadata": {"finalizers": left, "resourceVersion": meta["resourceVersion"]}}
         try:
             await self._kube.patch(FEDERATED_JOB, meta["name"], meta["namespace"], body)
         except ApiError as error:
             if error.status != 409:
                 raise
-            await self._strip()
 
     async def _remove_silos(self) -> None:
         silos = await self._all(SILO)
@@ -149,12 +151,14 @@ class Uninstall:
     async def _delete(self, kind: Kind, name: str) -> None:
         await self._kube.delete(kind, name, self._namespace)
 
-    async def _until(self, left: Callable[[], Awaitable[Objects]], what: str, *, needed: bool = False) -> None:
-        """Until there are none left, or time is up: then it goes on without, unless that would undo the next step."""
+    async def _until(self, left: Callable[[], Awaitable[Objects]], what: str) -> None:
+        """Until there are none left, or time is up: then it goes on without."""
         while found := await left():
             if time.monotonic() > self._end:
-                if needed:
-                    raise TimeoutError(f"{what} is still there; what comes next would be undone by it")
                 self._say(f"gave up waiting for {len(found)} {what}")
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _waits(job: Object) -> bool:
+    return names.FINALIZER in (job["metadata"].get("finalizers") or ())

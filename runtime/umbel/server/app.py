@@ -129,7 +129,7 @@ class Server:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aggregation")
         self._checks = ThreadPoolExecutor(1, thread_name_prefix="checks")
         self._traffic = Traffic()
-        self._traces = tracing.traces(job.metadata.namespace, job.metadata.name, _version())
+        self._traces = tracing.traces(job.metadata.namespace, job.metadata.name, _version(), log)
         self._board = Board(
             job,
             options.uid,

@@ -21,6 +21,7 @@ EVENTS: dict[str, Mapping[str, type]] = {
     "starting": {"job": str, "namespace": str, "epoch": int, "version": str},
     "resumed": {"round": int, "skipped_checkpoints": int},
     "initial_model": {"tensors": int, "bytes": int},
+    "traces_missing": {},  # OpenTelemetry is not in the image
     "ready": {"federation": str, "admin": str, "http": str},
     "round": {"round": int, "attempt": int, "outcome": str, "reason": str, "seconds": float},
     "checkpoint_failed": {"reason": str},

@@ -2,18 +2,20 @@
 
 Nothing is told before the release, and nothing of a client: no span, no attribute and no event is about one, and no
 context is sent to them. Off unless OTEL_EXPORTER_OTLP_ENDPOINT says where traces go; OpenTelemetry's other variables
-hold too.
+hold too. Where UMBEL_TRACES is IfInstalled, as a hub that asks all its jobs for traces sets it, a job whose image
+cannot make any runs without.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from umbel.server.records import RoundRecord
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+WISH, IF_INSTALLED = "UMBEL_TRACES", "IfInstalled"
 SERVICE = "umbel-server"
 NANOSECONDS = 10**9
 STEPS = {  # of a record's phases
@@ -88,8 +90,8 @@ def _durations(record: RoundRecord) -> Iterator[tuple[str, float]]:
             yield STEPS[phase], seconds
 
 
-def traces(namespace: str, job: str, version: str) -> Traces:
-    """As the environment says. Raises TracingMissing."""
+def traces(namespace: str, job: str, version: str, told: Callable[[str], None]) -> Traces:
+    """As the environment says; ``told``: the event of traces that are done without. Raises TracingMissing."""
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return NoTraces()
     try:
@@ -98,6 +100,9 @@ def traces(namespace: str, job: str, version: str) -> Traces:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
+        if os.environ.get(WISH) == IF_INSTALLED:
+            told("traces_missing")
+            return NoTraces()
         raise TracingMissing(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed; "
             "install umbel[tracing], or unset the variable"

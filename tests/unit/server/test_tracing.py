@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from umbel.server import tracing
+from umbel.server.logs import Log
 from umbel.server.records import RoundRecord
 from umbel.server.tracing import NoTraces, RoundTraces, TracingMissing, traces
 
@@ -105,11 +108,27 @@ def test_the_initial_model_has_no_training(made: RoundTraces, exporter: InMemory
 def test_without_an_endpoint_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in tracing.ENDPOINTS:
         monkeypatch.delenv(name, raising=False)
-    assert isinstance(traces("oncology", "trial", "1"), NoTraces)
+    assert isinstance(traces("oncology", "trial", "1", fail), NoTraces)
 
 
 def test_asked_for_and_not_installed_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(TracingMissing, match=r"install umbel\[tracing\]"):
-        traces("oncology", "trial", "1")
+        traces("oncology", "trial", "1", fail)
+
+
+def test_wished_for_by_the_hub_and_not_installed_is_told_and_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("UMBEL_TRACES", "IfInstalled")
+    installed = traces("oncology", "trial", "1", fail)
+    assert isinstance(installed, RoundTraces), "the wish is for traces"
+    installed.close()
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    text = io.StringIO()
+    assert isinstance(traces("oncology", "trial", "1", Log(text)), NoTraces)
+    assert json.loads(text.getvalue())["event"] == "traces_missing"
+
+
+def fail(event: str) -> None:
+    raise AssertionError(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from umbel.job import FederatedJob
 from umbel.wire.pki import operator_id
 from umbel_operator import names, restricted
+from umbel_operator.hub.manifests import tracing
 from umbel_operator.hub.manifests.common import SERVER, Identity, Object, meta
 from umbel_operator.hub.settings import Settings
 
@@ -87,7 +88,10 @@ def _container(job: Identity, manifest: FederatedJob, settings: Settings) -> Obj
             *("--trust-domain", settings.trust_domain),
             *("--operator", operator_id(settings.trust_domain)),
         ],
-        "env": [{"name": k, "value": v} for k, v in {"HOME": "/tmp", **ONE_THREAD, **MEMORY}.items()],
+        "env": [
+            *({"name": k, "value": v} for k, v in {"HOME": "/tmp", **ONE_THREAD, **MEMORY}.items()),
+            *tracing.environment(settings.tracing),
+        ],
         "ports": [
             {"name": "grpcs", "containerPort": FEDERATION},
             {"name": "admin", "containerPort": ADMIN},

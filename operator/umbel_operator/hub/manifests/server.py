@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from umbel.job import FederatedJob
 from umbel.wire.pki import server_name
 from umbel_operator import names
+from umbel_operator.hub.manifests import tracing
 from umbel_operator.hub.manifests.common import Identity, Object, meta, resolved_manifest
 from umbel_operator.hub.manifests.pod import ADMIN, FEDERATION, PLAIN
 from umbel_operator.hub.observed import Tls
 from umbel_operator.hub.settings import Settings
 
-DNS = 53
 WEB = 443
 
 
@@ -99,7 +99,7 @@ def admin_service(job: Identity) -> Object:
 
 def network_policy(job: Identity, manifest: FederatedJob, settings: Settings) -> Object:
     """Default-deny both ways. In: members from anywhere, the operator, metrics from the cluster's pods. Out: nothing,
-    or the object store that the job names."""
+    or the object store that the job names, and the collector of traces that the hub names."""
     operator = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}},
         "podSelector": {"matchLabels": dict(settings.operator_labels)},
@@ -116,23 +116,19 @@ def network_policy(job: Identity, manifest: FederatedJob, settings: Settings) ->
                 {"ports": [_tcp(ADMIN)], "from": [operator]},
                 {"ports": [_tcp(PLAIN)], "from": [{"namespaceSelector": {}}]},
             ],
-            "egress": _egress(manifest),
+            "egress": _egress(manifest, settings),
         },
     }
 
 
-def _egress(manifest: FederatedJob) -> list[Object]:
+def _egress(manifest: FederatedJob, settings: Settings) -> list[Object]:
     """NetworkPolicies know no host names: an object store is any address at its port."""
     model = manifest.spec.model
     uris = [
         uri for uri in (model.output.uri, model.initial.uri) if uri and "://" in uri and not uri.startswith("file:")
     ]
-    if not uris:
-        return []
-    return [
-        {"ports": [{"port": DNS, "protocol": protocol} for protocol in ("UDP", "TCP")]},
-        {"ports": [_tcp(WEB)]},
-    ]
+    store = [tracing.dns(), {"ports": [_tcp(WEB)]}] if uris else []
+    return store + [rule for rule in tracing.egress(settings.tracing) if rule not in store]
 
 
 def _tcp(port: int) -> Object:
