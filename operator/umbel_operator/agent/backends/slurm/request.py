@@ -9,15 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from umbel_operator.agent.backends.local import command
-from umbel_operator.agent.backends.local.directory import LOG, STATE, TLS, TOKEN
+from umbel_operator.agent.backends.local.directory import LOG, STATE, TOKEN
+from umbel_operator.agent.backends.slurm import container
 from umbel_operator.agent.batch.options import Options
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.quantity import parse
 from umbel_operator.agent.resources import effective, whole_cpus
-from umbel_operator.agent.site import Apptainer, Site, Slurm
+from umbel_operator.agent.site import Site, Slurm
 
 GPU, NODES, TASKS = "nvidia.com/gpu", "umbel.dev/nodes", "umbel.dev/tasks"
-DATA = "/data"  # in a container
 MIB = 1 << 20
 OTHER_TOKEN_EXIT = 75
 
@@ -79,29 +79,17 @@ class Request:
         return int(Fraction(parse(limits.get(resource, "0"))))
 
     def _environment(self) -> dict[str, str]:
-        return command.environment(self.client, self.site, self.slurm.environment, self.surroundings)
+        given = self.slurm.environment
+        plain = command.environment(self.client, self.site, given, self.surroundings)
+        return plain if self.slurm.container is None else container.surroundings(plain, given)
 
     def _command(self, token: str) -> list[str]:
-        container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
-        data = path if container is None or path is None else DATA
-        grace = self.slurm.term_seconds
-        words = command.arguments(self.client, self.site, self.server, self.folder, data, self.slurm.app_path, grace)
+        slurm, path = self.slurm, self.site.datasets[self.client.dataset].path
+        data = path if slurm.container is None or path is None else container.DATA
+        grace = slurm.term_seconds
+        words = command.arguments(self.client, self.site, self.server, self.folder, data, slurm.app_path, grace)
         words += command.fence(self.folder, token)
-        words += [f"--rank-host={self.slurm.rank_host}"] if self.slurm.rank_host is not None else []
-        if container is not None:
-            return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
-        return [*command.python(self.slurm.python or ""), *words]
-
-
-def _apptainer(container: Apptainer, image: str, folder: Path, data: str | None, slurm: Slurm) -> list[str]:
-    """Of the host's files it sees the client's folder, the jobs' modules and the data. It keeps the surroundings, which
-    are scrubbed, for what srun says of its tasks."""
-    binds = [f"{folder}:{folder}", f"{folder / TLS}:{folder / TLS}:ro"]
-    binds += [f"{data}:{DATA}:ro"] if data is not None else []
-    binds += [f"{path}:{path}:ro" for path in slurm.app_path]
-    return [
-        *(container.program, "exec", "--contain", "--ipc", "--pid", "--no-home"),
-        *(f"--bind={bind}" for bind in binds),
-        *container.options,
-        container.images.get(image, f"docker://{image}"),
-    ]
+        words += [f"--rank-host={slurm.rank_host}"] if slurm.rank_host is not None else []
+        if slurm.container is not None:
+            return container.command(slurm, self.client.image, self.folder, path, words)
+        return [*command.python(slurm.python or ""), *words]
