@@ -93,7 +93,9 @@ class Policy(Part):
     clients: Patterns = Field(default=EVERY, description="Patterns of module:object.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs.")
-    max_seconds: Whole | None = Field(default=None, ge=1, description="Longest activeDeadlineSeconds of a job.")
+    max_seconds: Whole | None = Field(
+        default=None, ge=1, description="Longest that one job may say it lasts, and longest that its client may run."
+    )
     privacy: Demands = Field(default_factory=Demands, description="What a job must declare at least.")
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from umbel_operator.agent import allowance
 from umbel_operator.agent.backends.local import restarts
 from umbel_operator.agent.backends.local.actions import Note
 from umbel_operator.agent.backends.local.directory import Kept
@@ -111,6 +112,7 @@ class SlurmHolding(LocalHolding):
         if own is None:
             return
         self._cancel_others(own, draft)
+        self._note_beginning(own, draft)
         if not wanted:
             self._end(own, draft)
             return
@@ -195,9 +197,22 @@ class SlurmHolding(LocalHolding):
     def _submit(self, own: Kept, request: Request, draft: Draft, number: int, failures: int) -> None:
         token = f"{short_hash(self._client.job.uid, self._client.name, repr(self._now))}-{number}"
         attempt = Attempt(token, number, self._now, request.server, request.digest(), failures)
-        options = request.options(name(self._client.silo, token), self._jobs.comment(own.folder))
+        left = allowance.left(self._site.policy, own.begun, self._now)
+        options = request.options(name(self._client.silo, token), self._jobs.comment(own.folder), left)
         draft.actions.append(Submit(own.folder, attempt, request.script(token), options))
         draft.look_again(0.0)
+
+    def _note_beginning(self, own: Kept, draft: Draft) -> None:
+        """Time in the queue does not count before the first start. A job that nobody saw may have run since it was
+        submitted."""
+        attempt = own.attempt
+        job = self._job(attempt) if attempt is not None else None
+        if attempt is None or (job is None and not attempt.job):
+            return
+        if job is None:
+            self._begin(own, attempt.started, draft)
+        elif job.started is not None and standing(job).phase is not Phase.QUEUED:
+            self._begin(own, min(job.started, self._now), draft)
 
     def _queued(self, attempt: Attempt, job: BatchJob, found: Standing) -> Diagnosis:
         since = job.submitted if job.submitted is not None else attempt.started

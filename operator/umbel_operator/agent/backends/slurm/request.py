@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from umbel_operator.agent.backends.local import command
 from umbel_operator.agent.backends.local.directory import LOG, STATE, TOKEN
 from umbel_operator.agent.backends.slurm import container
-from umbel_operator.agent.batch.options import Options
+from umbel_operator.agent.batch.options import MINUTE, Options
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.quantity import parse
 from umbel_operator.agent.resources import effective, whole_cpus
@@ -46,15 +47,17 @@ class Request:
         ]
         return "\n".join(lines) + "\n"
 
-    def options(self, name: str, comment: str) -> Options:
+    def options(self, name: str, comment: str, left: float | None = None) -> Options:
+        """``left``: seconds that the client may still run by the silo's policy; Slurm gives no less than a minute."""
         limits, slurm = effective(self.client, self.site.pods)["limits"], self.slurm
         gpus, memory = self._whole(GPU), limits.get("memory")
+        time = slurm.time_limit_seconds if left is None else min(slurm.time_limit_seconds, math.ceil(max(left, MINUTE)))
         named = {"partition": slurm.partition, "account": slurm.account, "qos": slurm.qos}
         return Options(
             name=name,
             folder=self.folder / STATE,
             output=self.folder / LOG,
-            time_seconds=slurm.time_limit_seconds,
+            time_seconds=time,
             comment=comment,
             term_seconds=slurm.term_seconds,
             tasks=self._tasks,
