@@ -201,13 +201,13 @@ class Queue(Bench):
         self.late: list[BatchJob] = []
         self.loses: list[object] = []
         self.refuses = False
+        self.relay = ""
         self._numbers = itertools.count(1)
 
     def holding(self, client: FederatedClient | None) -> SlurmHolding:
         jobs = Jobs(tuple(self.jobs), {}, "umbel mark")
-        return SlurmHolding(
-            client, self.site, list(self.folders.values()), jobs, self.home(client), {"PATH": "/bin"}, self.now
-        )
+        folders, surroundings = list(self.folders.values()), {"PATH": "/bin"}
+        return SlurmHolding(client, self.site, folders, jobs, self.home(client), surroundings, self.now, self.relay)
 
     def do(self, action: object, steps: Iterator[None]) -> None:
         match action:

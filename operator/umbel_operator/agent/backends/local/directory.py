@@ -1,6 +1,7 @@
 """The agent's state directory: one folder for each client and job, which nobody else may look into.
 
 <directory>/agent.lock
+<directory>/relay.port
 <directory>/clients/<client>-<job's uid>/owner.json       whose it is
                                          attempt.json     how it was started last
                                          begun            when it first ran

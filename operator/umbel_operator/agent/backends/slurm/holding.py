@@ -93,9 +93,11 @@ class SlurmHolding(LocalHolding):
         home: Path | None,
         surroundings: Mapping[str, str],
         now: float,
+        relay: str = "",
     ) -> None:
         super().__init__(client, site, folders, home, now)
         self._jobs = jobs
+        self._relay = relay
         self._surroundings = surroundings
 
     @property
@@ -120,7 +122,7 @@ class SlurmHolding(LocalHolding):
         server = self._client.server or (attempt.server if attempt else None)
         if server is None or own.report is not None:
             return  # nowhere to go, or the job has ended
-        request = Request(self._client, self._site, self._slurm, server, own.folder, self._surroundings)
+        request = Request(self._client, self._site, self._slurm, server, own.folder, self._surroundings, self._relay)
         if attempt is not None and (attempt.stopping is not None or attempt.digest != request.digest()):
             if not self._end(own, draft):
                 return
@@ -156,7 +158,10 @@ class SlurmHolding(LocalHolding):
     # ---- pieces
 
     def _go_on(self, own: Kept, attempt: Attempt, request: Request, draft: Draft) -> None:
-        """``attempt`` is to run, and is what is asked for."""
+        """``attempt`` is to run, and is what is asked for. Behind a relay a server may move without a new one."""
+        if attempt.server != request.server:
+            attempt = replace(attempt, server=request.server)
+            draft.actions.append(Note(own.folder, attempt))
         if attempt.refused:
             self._submit_at(attempt.started + REFUSED_SECONDS, own, request, draft, attempt, attempt.failures + 1)
             return

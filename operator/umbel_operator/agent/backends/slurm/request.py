@@ -12,6 +12,7 @@ from pathlib import Path
 from umbel_operator.agent.backends.local import command
 from umbel_operator.agent.backends.local.directory import LOG, STATE, TOKEN
 from umbel_operator.agent.backends.slurm import container
+from umbel_operator.agent.backends.slurm.routes import relayed
 from umbel_operator.agent.batch.options import MINUTE, Options
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.quantity import parse
@@ -25,7 +26,8 @@ OTHER_TOKEN_EXIT = 75
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``script`` without the token, which comes with an attempt."""
+    """``script`` without the token, which comes with an attempt. ``relay``: HOST:PORT by which the client reaches the
+    server; "": it has a route."""
 
     client: FederatedClient
     site: Site
@@ -33,6 +35,7 @@ class Request:
     server: Server
     folder: Path
     surroundings: Mapping[str, str]
+    relay: str = ""
 
     def script(self, token: str) -> str:
         """A job that starts when another is wanted by now ends at once. The client is srun's, not the shell's: so it
@@ -70,7 +73,7 @@ class Request:
 
     def digest(self) -> str:
         """Of all but the token and the agent's own surroundings, which change with its shell."""
-        plain = Request(self.client, self.site, self.slurm, self.server, self.folder, {})
+        plain = Request(self.client, self.site, self.slurm, self.server, self.folder, {}, self.relay)
         return command.digest(plain.script(""), plain.options("x", "").arguments())
 
     @property
@@ -90,7 +93,8 @@ class Request:
         slurm, path = self.slurm, self.site.datasets[self.client.dataset].path
         data = path if slurm.container is None or path is None else container.DATA
         grace = slurm.term_seconds
-        words = command.arguments(self.client, self.site, self.server, self.folder, data, slurm.app_path, grace)
+        server = relayed(self.server, self.relay) if self.relay else self.server
+        words = command.arguments(self.client, self.site, server, self.folder, data, slurm.app_path, grace)
         words += command.fence(self.folder, token)
         words += [f"--rank-host={slurm.rank_host}"] if slurm.rank_host is not None else []
         if slurm.container is not None:
