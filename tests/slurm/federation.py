@@ -24,15 +24,15 @@ class Federation:
     def __init__(self, processes: Processes, folder: Path, job: Mapping[str, Any], *paths: Path) -> None:
         self.folder, self.job = folder, job
         self._paths = [word for path in paths for word in ("--path", str(path))]
-        self._authority = pki.Authority.create(folder / "ca")
-        self._name = pki.server_name(job["metadata"]["name"], "default")
+        self.authority = pki.Authority.create(folder / "ca")
+        self.name = pki.server_name(job["metadata"]["name"], "default")
         self._start(processes)
 
     def _start(self, processes: Processes) -> None:
         folder, job = self.folder, self.job
         (folder / "job.yaml").write_text(yaml.safe_dump(dict(job)))
         identity = pki.server_id(DOMAIN, "default", job["metadata"]["name"])
-        self._authority.issue(folder / "server-tls", identity, [self._name])
+        self.authority.issue(folder / "server-tls", identity, [self.name])
         endpoints = folder / "endpoints.json"
         self.server = processes.start(
             [
@@ -45,16 +45,16 @@ class Federation:
         )
         wait_for(lambda: endpoints.exists() or self.server.poll() is not None, "the server to be ready", 120)
         assert self.server.poll() is None, (folder / "server.log").read_text()
-        self._address = json.loads(endpoints.read_text())["federation"]
+        self.address = json.loads(endpoints.read_text())["federation"]
 
     def client(self, *options: str | Path, state: str = "state", **environment: str | Path) -> list[str]:
-        self._authority.issue(self.folder / "tls", pki.silo_id(DOMAIN, SILO))
+        self.authority.issue(self.folder / "tls", pki.silo_id(DOMAIN, SILO))
         silo = self.job["spec"]["silos"][0]
         variables = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment}
         return [
             "env",
             *(f"{name}={value}" for name, value in variables.items()),
-            *(sys.executable, "-m", "umbel", "client", "--server", self._address, "--server-name", self._name),
+            *(sys.executable, "-m", "umbel", "client", "--server", self.address, "--server-name", self.name),
             *("--tls", str(self.folder / "tls"), "--silo", silo["name"], "--dataset", silo["dataset"]),
             *("--client", self.job["spec"]["app"]["client"], *self._paths),
             *("--state", str(self.folder / state), *map(str, options)),

@@ -38,6 +38,11 @@ class Holding(Protocol):
         ...
 
     @property
+    def begun(self) -> float | None:
+        """When the client first began to run here, in seconds since the epoch; None: it has not, so far."""
+        ...
+
+    @property
     def runs(self) -> bool:
         """Whether a client was told to run, and may still bring the final model."""
         ...

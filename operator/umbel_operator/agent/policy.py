@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from umbel_operator.agent.approvals.decision import Answers, standing
@@ -24,6 +24,7 @@ UNKNOWN_DATASET = "UnknownDataset"
 DATASET_NOT_ALLOWED = "DatasetNotAllowed"
 OVER_CEILING = "OverCeiling"
 TOO_LONG = "TooLong"
+TIME_USED_UP = "TimeUsedUp"
 PRIVACY_TOO_WEAK = "PrivacyTooWeak"
 OTHER_SILO = "OtherSilo"
 INVALID = "InvalidSpec"
@@ -43,6 +44,7 @@ WORDS = {
     DATASET_NOT_ALLOWED: "the silo's policy does not allow this job to see this data set",
     OVER_CEILING: "the job asks for more than the silo gives one client",
     TOO_LONG: "the job may last longer than the silo's policy allows (spec.activeDeadlineSeconds)",
+    TIME_USED_UP: "the client has had all the time that the silo's policy gives one job",
     PRIVACY_TOO_WEAK: "the silo's policy asks for stronger spec.privacy",
     OTHER_SILO: "it is meant for another silo than this agent's",
     INVALID: "it has a quantity that is none",
@@ -56,10 +58,12 @@ _STANDINGS = {"Denied": DENIED, "Changed": APPROVAL_OUTDATED, "Waiting": APPROVA
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``reason``: one of the constants above. ``detail``: for the silo's own eyes."""
+    """``reason``: one of the constants above. ``detail``: for the silo's own eyes. ``again``: seconds after which it
+    may be another; two that differ in nothing else are the same."""
 
     reason: str
     detail: str = ""
+    again: float | None = field(default=None, compare=False)
 
     @property
     def allowed(self) -> bool:

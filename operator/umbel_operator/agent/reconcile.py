@@ -30,6 +30,7 @@ def reconcile(client: FederatedClient, decision: Decision, holding: Holding, clo
     if not decision.allowed:
         return _refuse(client, decision, holding, clocks)
     draft = Draft()
+    draft.look_again(decision.again)
     holding.clear(draft)
     request, fault = client.status.get("certificateRequest") or "", None
     if client.desired != "Finished":

@@ -19,6 +19,7 @@ from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue
 from umbel.manifest.translate import faults_of
 from umbel_operator.agent.batch.options import site_fault
 from umbel_operator.agent.eligibility import unmeasurable
+from umbel_operator.agent.site_relay import Relay
 
 MAX_BYTES = 1 << 20
 ADVICE = "name a silo's site file"
@@ -93,7 +94,9 @@ class Policy(Part):
     clients: Patterns = Field(default=EVERY, description="Patterns of module:object.")
     namespaces: Patterns = Field(default=EVERY, description="Patterns of the hub's namespaces.")
     jobs: Patterns = Field(default=EVERY, description="Patterns of names of jobs.")
-    max_seconds: Whole | None = Field(default=None, ge=1, description="Longest activeDeadlineSeconds of a job.")
+    max_seconds: Whole | None = Field(
+        default=None, ge=1, description="Longest that one job may say it lasts, and longest that its client may run."
+    )
     privacy: Demands = Field(default_factory=Demands, description="What a job must declare at least.")
 
     @model_validator(mode="after")
@@ -222,6 +225,7 @@ class Slurm(Part):
     rank_host: DnsName | None = Field(
         default=None, description="How the ranks of a client reach the first. Default: by its node's name."
     )
+    relay: Relay | None = Field(default=None, description="For compute nodes that have no route to the jobs' servers.")
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Slurm:

@@ -11,6 +11,7 @@ from typing import Any
 from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
 from umbel_operator.agent import federatedclient
+from umbel_operator.agent.allowance import bounded
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -153,9 +154,11 @@ class Worker:
             self._pending_seen = None  # time that nobody saw does not count as pending
             raise
         await context.desk.ready.wait()
-        decision = decide(client, context.site, context.desk.answers)
+        clocks, site = self._clocks(client, holding), context.site
+        decision = decide(client, site, context.desk.answers)
+        decision = bounded(client, decision, site.policy, holding.begun, clocks.now)
         context.desk.heard(client, decision)
-        plan = reconcile(client, decision, holding, self._clocks(client, holding))
+        plan = reconcile(client, decision, holding, clocks)
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any
@@ -17,6 +18,10 @@ READ = ("uid", "epoch", "phase", "reason", "message", "history", "metrics", "mod
 
 class Unreachable(Exception):
     """No answer, or not the expected one; one line."""
+
+
+class Unknown(Unreachable):
+    """The server has no such path."""
 
 
 class Admin:
@@ -46,6 +51,8 @@ class Admin:
         }
         await self._call("PUT", address, "/spec", job, namespace, spec)
         await self._call("PUT", address, "/members", job, namespace, sorted(told.members))
+        with contextlib.suppress(Unknown):  # a server of an earlier version: it waits as if nobody were queued
+            await self._call("PUT", address, "/queued", job, namespace, sorted(told.queued))
 
     async def _call(self, method: str, address: str, path: str, job: str, namespace: str, body: Any = None) -> Any:
         if self._session is None:
@@ -60,6 +67,8 @@ class Admin:
                 server_hostname=server_name(job, namespace),
                 timeout=aiohttp.ClientTimeout(total=SECONDS),
             ) as response:
+                if response.status == 404:
+                    raise Unknown(f"the server knows no {path}")
                 if response.status >= 400:
                     raise Unreachable(f"the server answered {response.status} to {path}")
                 return await response.json() if response.status != 204 else None

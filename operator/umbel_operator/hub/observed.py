@@ -71,7 +71,8 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a server's process, known by its epoch, was last told. ``updates``, ``quorum``: as resolved."""
+    """What a server's process, known by its epoch, was last told. ``queued``: of the members. ``updates``, ``quorum``:
+    as resolved."""
 
     epoch: int
     members: frozenset[str]
@@ -80,3 +81,4 @@ class Told:
     updates: int
     quorum: int
     output: str
+    queued: frozenset[str] = frozenset()

@@ -42,4 +42,7 @@ AGENT_SILENT: Final = "AgentSilent"
 SILO_SUSPENDED: Final = "SiloSuspended"
 NO_REPORT: Final = "NoReport"
 
+# Ready of a FederatedClient whose silo's scheduler has not had its turn yet, as the agent says it.
+QUEUED: Final = frozenset({"Queued", "PendingTimeout", "NodesUnavailable", "PartitionDown", "Held"})
+
 APPLY_FAILED: Final = "ApplyFailed"

@@ -282,6 +282,7 @@ def _tell(view: View) -> Iterator[Tell]:
         rounds.updates or len(spec.silos),
         rounds.quorum or 1,
         spec.model.output.uri,
+        frozenset(s.participant.name for s in view.standings if s.member and s.reason in reasons.QUEUED),
     )
     if wanted != view.observed.told:
         yield Tell(wanted)

@@ -157,7 +157,8 @@ class SaveState:
 
 @dataclass(frozen=True, slots=True)
 class RoundOutcomes:
-    """What became of the invitations of one attempt: counts, no names."""
+    """What became of the invitations of one attempt: counts, no names. ``queued``: how many of the lost have fallen
+    back into the queue of their site."""
 
     invited: int
     full: int
@@ -166,6 +167,7 @@ class RoundOutcomes:
     rejected: Mapping[str, int]
     timed_out: int
     lost: int
+    queued: int = 0
 
 
 Action = (

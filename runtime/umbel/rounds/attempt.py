@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -135,8 +135,9 @@ class Attempt:
         moments = [self.deadline] if self.wrapped_up else [self.deadline, self.wrap_up_at]
         return moments if all_gone_at is None else [*moments, all_gone_at]
 
-    def outcomes(self, *, deadline: bool, connected: Callable[[str], bool]) -> RoundOutcomes:
-        """Counts at the close. Who was training when the goal was reached is in ``invited`` only."""
+    def outcomes(self, *, deadline: bool, connected: Callable[[str], bool], queued: Collection[str]) -> RoundOutcomes:
+        """Counts at the close. Who was training when the goal was reached is in ``invited`` only. ``queued``: nobody
+        who is connected."""
         parts = Counter(it.part for it in self.invited.values())
         present = sum(map(connected, self.training))
         return RoundOutcomes(
@@ -147,6 +148,7 @@ class Attempt:
             rejected=dict(Counter(it.reason for it in self.invited.values() if it.part is Part.REJECTED)),
             timed_out=present if deadline else 0,
             lost=parts[Part.REMOVED] + parts[Part.TRAINING] - present,
+            queued=sum(silo in queued for silo in self.training),
         )
 
 

@@ -132,7 +132,7 @@ def _training(s: State) -> bool:
     cut = _reason_to_cut(s, held)
     if cut is not None:
         _cancel_training(s, held)
-        outcomes = held.outcomes(deadline=False, connected=s.members.is_connected)
+        outcomes = _outcomes(s, held, deadline=False)
         abandon(s, held, cut, outcomes, counted=False)
         return True
     verdict = held.verdict(s.terms, s.now, s.members.all_gone_at(held.training))
@@ -160,7 +160,7 @@ def _cancel_training(s: State, held: Attempt) -> None:
 
 
 def _close(s: State, held: Attempt, verdict: Verdict) -> None:
-    outcomes = held.outcomes(deadline=verdict.deadline, connected=s.members.is_connected)
+    outcomes = _outcomes(s, held, deadline=verdict.deadline)
     _cancel_training(s, held)
     if not verdict.commit:
         is_there = s.members.is_connected
@@ -172,6 +172,10 @@ def _close(s: State, held: Attempt, verdict: Verdict) -> None:
     s.phase = Phase.CLOSING
     s.outcomes = outcomes
     s.actions.append(do.Commit(held.round, held.number, outcomes))
+
+
+def _outcomes(s: State, held: Attempt, *, deadline: bool) -> do.RoundOutcomes:
+    return held.outcomes(deadline=deadline, connected=s.members.is_connected, queued=s.members.queued())
 
 
 def abandon(s: State, held: Attempt, reason: str, outcomes: do.RoundOutcomes, *, counted: bool) -> None:

@@ -125,6 +125,14 @@ class MembersChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedChanged:
+    """Who of the members waits in the queue of his site (the operator's word), and comes when that has him start. A
+    session says otherwise, and is believed."""
+
+    silos: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TotalChanged:
     """``spec.rounds.total`` was edited while the job runs."""
 
@@ -181,6 +189,7 @@ Event = (
     | CommitFailed
     | Evaluated
     | MembersChanged
+    | QueuedChanged
     | TotalChanged
     | CohortChanged
     | DeadlineChanged

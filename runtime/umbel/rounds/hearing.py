@@ -22,6 +22,8 @@ def hear(s: State, event: ev.Event) -> None:
             s.members.leave(event.silo, event.session, s.now)
         case ev.MembersChanged():
             _members_changed(s, event.silos)
+        case ev.QueuedChanged():
+            s.members.queue(event.silos, s.now)
         case ev.UpdateArrived():
             _update_arrived(s, event)
         case ev.UpdateSpoiled():

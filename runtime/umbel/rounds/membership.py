@@ -1,7 +1,8 @@
 """Who belongs to the job, and who of them is connected.
 
 A silo is *gone* when it has had no session for 15 s, counted from the end of its stream: a stream that breaks is
-usually back in less.
+usually back in less. One that is *queued* (its site starts it when its turn has come) is gone at once, and is not
+waited for until it leaves the queue.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Membership:
         self.sessions: dict[str, Session] = {}
         self._newest: dict[str, int] = {}  # of every silo seen, so that a straggling older session cannot take over
         self._absent_since: dict[str, float] = dict.fromkeys(members or (), now)
+        self._queued: frozenset[str] = frozenset()
 
     def belongs(self, silo: str) -> bool:
         return self.members is not None and silo in self.members
@@ -41,6 +43,7 @@ class Membership:
         self.sessions[silo] = Session(session, examples)
         self._newest[silo] = session
         self._absent_since.pop(silo, None)
+        self._queued -= {silo}  # until it is said again: what was said was of before
         return old.number if old and old.number != session else None
 
     def declare(self, silo: str, session: int, examples: int) -> None:
@@ -58,6 +61,15 @@ class Membership:
             return False
         self.drop(silo, now)
         return True
+
+    def queue(self, silos: frozenset[str], now: float) -> None:
+        """Who waits in a queue now; who is connected does not. For who has left one, the wait begins."""
+        for silo in self._queued - silos:
+            self._absent_since[silo] = now
+        self._queued = silos - self.sessions.keys()
+
+    def queued(self) -> frozenset[str]:
+        return self._queued & (self.members or frozenset())
 
     def drop(self, silo: str, now: float) -> None:
         self.sessions.pop(silo, None)
@@ -99,6 +111,8 @@ class Membership:
         for silo in silos:
             if silo in self.sessions:
                 return None
+            if silo in self._queued:
+                continue
             latest = max(latest, self._absent_since.get(silo, latest) + GONE_AFTER)
         return latest
 
@@ -111,6 +125,6 @@ class Membership:
 
         Who left long ago has been waited for already: a silo that is dead costs its wait once, not in every round.
         """
-        missing = (self.members or frozenset()) - self.sessions.keys()
+        missing = (self.members or frozenset()) - self.sessions.keys() - self._queued
         latest = max((self._absent_since.get(silo, since) for silo in missing), default=float("-inf"))
         return min(since, latest) + patience

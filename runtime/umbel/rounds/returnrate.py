@@ -26,9 +26,11 @@ class ReturnRate:
 
     def observe(self, outcomes: RoundOutcomes) -> None:
         """Counts those invitations that ended by themselves: who was still training when the goal was reached says
-        nothing."""
+        nothing, nor does one whose site has put him back into its queue: he is not invited before he has left it."""
         returned = outcomes.full + outcomes.partial
-        missing = outcomes.declined + sum(outcomes.rejected.values()) + outcomes.timed_out + outcomes.lost
+        missing = (
+            outcomes.declined + sum(outcomes.rejected.values()) + outcomes.timed_out + outcomes.lost - outcomes.queued
+        )
         if returned + missing == 0:
             return
         self.returned = MEMORY * self.returned + returned

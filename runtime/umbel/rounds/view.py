@@ -96,7 +96,9 @@ def _explain_waiting(s: State, now: float) -> tuple[str, str]:
     connected, available, quorum = len(s.members.connected()), s.members.available(), s.terms.quorum
     if connected < quorum:
         reason = reasons.WAITING_FOR_MEMBERS if now < course.gathered_at(s) else reasons.QUORUM_NOT_CONNECTED
-        return reason, f"{connected} members are connected; a round needs {quorum}"
+        queued = len(s.members.queued())
+        waiting = f"; {queued} wait in the queues of their sites" if queued else ""
+        return reason, f"{connected} members are connected; a round needs {quorum}{waiting}"
     if len(available) < quorum:
         message = f"{len(available)} of {connected} connected members are eligible; a round needs {quorum}"
         return reasons.QUORUM_NOT_ELIGIBLE, message

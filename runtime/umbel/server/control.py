@@ -28,6 +28,9 @@ class OperatorControl:
     def set_members(self, silos: frozenset[str]) -> None:
         self._edit("members", ev.MembersChanged(silos))
 
+    def set_queued(self, silos: frozenset[str]) -> None:
+        self._edit("queued", ev.QueuedChanged(silos))
+
     def set_total(self, total: int) -> None:
         self._edit("total", ev.TotalChanged(total))
 

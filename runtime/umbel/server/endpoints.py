@@ -35,6 +35,7 @@ class Control(Protocol):
 
     def status(self) -> dict[str, Any]: ...
     def set_members(self, silos: frozenset[str]) -> None: ...
+    def set_queued(self, silos: frozenset[str]) -> None: ...
     def set_total(self, total: int) -> None: ...
     def set_cohort(self, updates: int, quorum: int) -> None: ...
     def set_deadline(self, seconds: float) -> None: ...
@@ -123,6 +124,10 @@ def _routes(control: Control) -> list[web.RouteDef]:
         control.set_members(members_of(await _json(request)))
         return web.Response(status=204)
 
+    async def queued(request: web.Request) -> web.Response:
+        control.set_queued(members_of(await _json(request)))
+        return web.Response(status=204)
+
     async def spec(request: web.Request) -> web.Response:
         edits, output = edits_of(await _json(request))
         if "total" in edits:
@@ -145,6 +150,7 @@ def _routes(control: Control) -> list[web.RouteDef]:
     return [
         web.get("/status", status),
         web.put("/members", members),
+        web.put("/queued", queued),
         web.put("/spec", spec),
         web.post("/suspend", plain(control.suspend)),
         web.post("/resume", plain(control.resume)),

@@ -25,6 +25,7 @@ event = st.one_of(
     st.builds(ev.UpdateSpoiled, silo, rounds, attempts, st.sampled_from(["TRUNCATED", "NOT_FINITE"])),
     st.builds(ev.Declined, silo, rounds, attempts, flag, st.sampled_from(["DECLINE_ERROR", "DECLINE_NOT_ELIGIBLE"])),
     st.builds(ev.MembersChanged, st.frozensets(st.sampled_from(SILOS), min_size=2)),
+    st.builds(ev.QueuedChanged, st.frozensets(silo)),
     st.builds(ev.TotalChanged, st.integers(0, 4)),
     st.builds(ev.CohortChanged, st.just(4), st.integers(3, 4)),
     st.builds(ev.DeadlineChanged, st.floats(1000, 100_000)),
@@ -99,6 +100,7 @@ class Watched(Play):
                 assert len(self.weights) >= 3
                 assert sum(self.weights.values()) >= 20
                 assert action.outcomes.full + action.outcomes.partial == len(self.weights)
+                assert 0 <= action.outcomes.queued <= action.outcomes.lost
             case do.SendTask() | do.SendWrapUp() | do.SendCancel():
                 assert action.session == self.live[action.silo]
             case do.Release():

@@ -40,6 +40,9 @@ class Recorder:
     def set_members(self, silos: frozenset[str]) -> None:
         self.calls.append(("members", silos))
 
+    def set_queued(self, silos: frozenset[str]) -> None:
+        self.calls.append(("queued", silos))
+
     def set_total(self, total: int) -> None:
         self.calls.append(("total", total))
 
@@ -146,6 +149,7 @@ REQUESTS = [
     ("GET", "/status", {}, 200, 200),
     ("HEAD", "/status", {}, 200, 403),
     ("PUT", "/members", MEMBERS, 204, 403),
+    ("PUT", "/queued", MEMBERS, 204, 403),
     ("PUT", "/spec", {"json": {"total": 7}}, 204, 403),
     ("POST", "/suspend", {}, 204, 403),
     ("POST", "/resume", {}, 204, 403),
@@ -244,6 +248,7 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
     caller = admin.caller(OPERATOR)
     assert await admin.ask(caller, "GET", "/status") == (200, '{"phase": "Training"}')
     await admin.ask(caller, "PUT", "/members", json=["b", "a", "b"])
+    await admin.ask(caller, "PUT", "/queued", json=["b"])
     await admin.ask(caller, "PUT", "/spec", json={"total": 0, "activeDeadlineSeconds": 1})
     for path in ("/suspend", "/resume", "/cancel"):
         await admin.ask(caller, "POST", path)
@@ -252,6 +257,7 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
     await admin.ask(caller, "PUT", "/spec", json={"updates": 4, "quorum": 3, "output": "s3://models/digits"})
     assert admin.control.calls == [
         ("members", frozenset({"a", "b"})),
+        ("queued", frozenset({"b"})),
         ("total", 0),
         ("deadline", 1),
         "suspend",
@@ -275,6 +281,8 @@ async def test_orders_reach_the_control(admin: Admin) -> None:
         ("/members", b'[""]'),
         ("/members", b'["' + b"a" * 254 + b'"]'),
         ("/members", b"[" + b",".join(b'"%d"' % n for n in range(1001)) + b"]"),
+        ("/queued", b'{"a": 1}'),
+        ("/queued", b'["a", 1]'),
         ("/spec", b"[]"),
         ("/spec", b"{"),
         ("/spec", b'{"silos": []}'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from umbel_operator.agent.backends.base import Backend
 from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.backends.local.directory import DirectoryError, StateDirectory
 from umbel_operator.agent.backends.process.backend import ProcessBackend
+from umbel_operator.agent.backends.slurm import gate
 from umbel_operator.agent.backends.slurm.backend import SlurmBackend
 from umbel_operator.agent.batch.slurm import Slurm
 from umbel_operator.agent.site import BackendName, Site
@@ -50,7 +51,8 @@ async def opened(
     except DirectoryError as error:
         raise CliError(str(error)) from error
     try:
-        yield Place(_local(site, directory), FolderStore(directory.path))
+        async with _local(site, directory) as backend:
+            yield Place(backend, FolderStore(directory.path))
     finally:
         directory.close()
 
@@ -68,11 +70,21 @@ def check_options(name: BackendName, given: Mapping[str, object]) -> None:
             raise CliError(f"{option}: means nothing to the backend {name}; leave it out")
 
 
-def _local(site: Site, directory: StateDirectory) -> Backend:
+@asynccontextmanager
+async def _local(site: Site, directory: StateDirectory) -> AsyncIterator[Backend]:
     if site.process is not None:
         _executable("process.python", site.process.python)
-        return ProcessBackend(directory)
-    return SlurmBackend(directory, Slurm())
+        yield ProcessBackend(directory)
+        return
+    async with AsyncExitStack() as stack:
+        relay = ""
+        if site.slurm is not None and (wanted := site.slurm.relay) is not None:
+            try:
+                relay = await stack.enter_async_context(gate.opened(wanted, directory))
+            except OSError as error:
+                words = f"slurm.relay.listen: cannot listen at {wanted.listen} ({error.strerror or error})"
+                raise CliError(f"{words}; name an address of this machine") from error
+        yield SlurmBackend(directory, Slurm(), relay=relay)
 
 
 def _executable(field: str, path: str) -> None:

@@ -16,7 +16,8 @@ from unit.operator.agent.silo import KEY, federated_client, site_file
 
 from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, site
-from umbel_operator.agent.backends.local.actions import Install, MakeKey, Note, Remove, RemoveSecrets, Retain
+from umbel_operator.agent.allowance import bounded
+from umbel_operator.agent.backends.local.actions import Begin, Install, MakeKey, Note, Remove, RemoveSecrets, Retain
 from umbel_operator.agent.backends.local.directory import Kept
 from umbel_operator.agent.backends.local.holding import LocalHolding
 from umbel_operator.agent.backends.local.records import Attempt, Owner
@@ -82,8 +83,9 @@ class Bench:
         if self.gone:
             return farewell(self.holding(None))
         read = federatedclient.read(self.fc)
-        decision = decide(read, self.site, {})
-        return reconcile(read, decision, self.holding(read), Clocks(self.now, self.now))
+        holding = self.holding(read)
+        decision = bounded(read, decide(read, self.site, {}), self.site.policy, holding.begun, self.now)
+        return reconcile(read, decision, holding, Clocks(self.now, self.now))
 
     def one_pass(self, steps: int | None = None) -> Plan:
         """Raises Crash. ``steps``: of what is done, each of which a death may follow."""
@@ -132,6 +134,8 @@ class Bench:
                 self._change(folder, certificate=certificate, authorities=authorities)
             case RemoveSecrets(folder):
                 self._change(folder, key="", certificate="", authorities="")
+            case Begin(folder, at):
+                self._change(folder, begun=at)
             case Note(folder, attempt):
                 self._change(folder, attempt=attempt)
             case Retain(folder, owner):
@@ -197,13 +201,13 @@ class Queue(Bench):
         self.late: list[BatchJob] = []
         self.loses: list[object] = []
         self.refuses = False
+        self.relay = ""
         self._numbers = itertools.count(1)
 
     def holding(self, client: FederatedClient | None) -> SlurmHolding:
         jobs = Jobs(tuple(self.jobs), {}, "umbel mark")
-        return SlurmHolding(
-            client, self.site, list(self.folders.values()), jobs, self.home(client), {"PATH": "/bin"}, self.now
-        )
+        folders, surroundings = list(self.folders.values()), {"PATH": "/bin"}
+        return SlurmHolding(client, self.site, folders, jobs, self.home(client), surroundings, self.now, self.relay)
 
     def do(self, action: object, steps: Iterator[None]) -> None:
         match action:

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, identity, site
+from umbel_operator.agent.allowance import bounded
 from umbel_operator.agent.approvals.decision import Answer
 from umbel_operator.agent.backends.kubernetes.actions import Apply, Delete, Label, MakeKey
 from umbel_operator.agent.backends.kubernetes.holding import KubernetesHolding, Seen
@@ -18,6 +19,7 @@ from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import decide
 from umbel_operator.agent.reconcile import farewell, reconcile
+from umbel_operator.conditions import timestamp
 
 Object = dict[str, Any]
 
@@ -140,8 +142,9 @@ class World:
         read = federatedclient.read(self.fc)
         if read.desired == "Finished" and self.finished_since is None:
             self.finished_since = self.now
-        decision = decide(read, self.site, self.answers)
-        return reconcile(read, decision, self.holding(read), Clocks(self.now, self.finished_since))
+        holding = self.holding(read)
+        decision = bounded(read, decide(read, self.site, self.answers), self.site.policy, holding.begun, self.now)
+        return reconcile(read, decision, holding, Clocks(self.now, self.finished_since))
 
     def one_pass(self) -> Plan:
         plan = self.plan()
@@ -163,7 +166,8 @@ class World:
             case Apply(obj):
                 key = obj["kind"], obj["metadata"]["name"]
                 before = self.objects.get(key, {})
-                merged = {**before, **obj}
+                made = {"creationTimestamp": timestamp(self.now), **before.get("metadata", {})}["creationTimestamp"]
+                merged = {**before, **obj, "metadata": {**obj["metadata"], "creationTimestamp": made}}
                 if obj["kind"] == "Secret":
                     merged["data"] = {**before.get("data", {}), **obj.get("data", {})}
                 self.objects[key] = merged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_container_sees_its_folder_and_its_data_alone() -> None:
     made = request(python=None, container={"program": "/opt/apptainer", "images": images, "options": ["--nv"]})
     words = last_line(made.script("t-1"))
     begin = words.index("/opt/apptainer")
-    assert words[begin : begin + 5] == ["/opt/apptainer", "exec", "--contain", "--ipc", "--pid"]
+    assert words[begin : begin + 4] == ["/opt/apptainer", "exec", "--containall", "--no-home"]
     assert f"--bind={FOLDER}:{FOLDER}" in words
     assert "--bind=/shared/it's data:/data:ro" in words
     assert "--data=/data" in words
@@ -81,6 +82,29 @@ def test_a_container_sees_its_folder_and_its_data_alone() -> None:
     assert words[image + 1 : image + 3] == ["umbel", "client"]
     other = request(python=None, container={})
     assert f"docker://{client().image}" in last_line(other.script("t-1"))
+
+
+def test_into_a_container_goes_what_the_site_gives_and_what_tells_the_ranks_apart(tmp_path: Path) -> None:
+    """The very line of the script, by a real shell, with a program that says what it was given."""
+    program = tmp_path / "apptainer"
+    program.write_text('#!/bin/sh\nprintf "%s\\0" "$@"; echo; env -0\n')
+    program.chmod(0o755)
+    made = request(python=None, container={"program": str(program)}, environment={"A": 'it\'s $HOME, "b" \\c'})
+    script = made.script("t-1")
+    words = last_line(script)
+    exports = "\n".join(line for line in script.splitlines() if line.startswith("export "))
+    own = {"PATH": "/bin:/usr/bin", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "x", "CUDA_VISIBLE_DEVICES": '0,1 "$(id)"'}
+    line = f"{exports}\nexec {shlex.join(words[4:])}"
+    done = subprocess.run(["sh", "-c", line], env=own, capture_output=True, text=True, check=True)
+    said, _, after = done.stdout.partition("\0\n")
+    assert said.split("\0") == words[words.index(str(program)) + 1 :]
+    found = dict(pair.split("=", 1) for pair in after.rstrip("\0").split("\0"))
+    inside = {name.removeprefix("APPTAINERENV_"): value for name, value in found.items() if "APPTAINERENV_" in name}
+    assert inside["A"] == 'it\'s $HOME, "b" \\c'
+    assert inside["SLURM_PROCID"] == "1"
+    assert inside["CUDA_VISIBLE_DEVICES"] == '0,1 "$(id)"'
+    assert inside["OMP_NUM_THREADS"] == "1"
+    assert not inside.keys() & {"PATH", "HOME", "SLURM_LOCALID", "SLURM_JOB_NAME"}
 
 
 def test_queued_is_not_running(queue: Queue) -> None:

@@ -64,6 +64,34 @@ def test_the_server_is_told_the_members_and_a_new_process_of_it_again() -> None:
     assert world.plan().actions == (Tell(dataclasses.replace(told, epoch=2)),)
 
 
+def report(world: World, silo: str, reason: str) -> None:
+    """The silo's agent says so of its client."""
+    (client,) = (client for client in world.clients.values() if client["spec"]["silo"] == silo)
+    conditions = [c for c in client["status"]["conditions"] if c["type"] != "Ready"]
+    ready = {"type": "Ready", "status": str(reason == "Running"), "reason": reason}
+    client["status"] = {"conditions": [*conditions, ready]}
+
+
+def told_queued(world: World) -> list[frozenset[str]]:
+    return [action.told.queued for action in world.one_pass().actions if isinstance(action, Tell)]
+
+
+def test_the_server_is_told_who_waits_in_the_queue_of_his_site_and_when_he_does_no_more() -> None:
+    world = started()
+    assert world.told is not None
+    assert world.told.queued == frozenset()
+    for reason in ("Queued", "NodesUnavailable", "PendingTimeout"):
+        report(world, "hospital-b", reason)
+        assert told_queued(world) == ([frozenset({"hospital-b"})] if reason == "Queued" else []), "once"
+    report(world, "hospital-b", "Starting")
+    assert told_queued(world) == [frozenset()]
+    report(world, "hospital-b", "Queued")
+    world.silo("hospital-b", alive=False)
+    assert told_queued(world) == [], "what a silent agent said last is no news"
+    world.silo("hospital-b", alive=True, suspended=True)
+    assert told_queued(world) == [frozenset()], "the members have changed; he is none"
+
+
 def test_a_server_of_another_job_is_told_nothing_and_believed_nothing() -> None:
     world = World()
     world.settle()

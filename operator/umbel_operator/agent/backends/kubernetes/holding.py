@@ -14,6 +14,7 @@ from umbel_operator.agent.federatedclient import JOB_UID, FederatedClient
 from umbel_operator.agent.holding import GOING_SECONDS, Diagnosis
 from umbel_operator.agent.plan import Clocks, Draft, Object
 from umbel_operator.agent.site import Site
+from umbel_operator.conditions import seconds
 from umbel_operator.names import DIGEST
 
 
@@ -52,6 +53,12 @@ class KubernetesHolding:
             return identity.load_key(base64.b64decode(((secret or {}).get("data") or {})["tls.key"]))
         except (KeyError, ValueError):
             return None
+
+    @property
+    def begun(self) -> float | None:
+        """The state volume is made with the first start, and outlives whatever else there is."""
+        made = ((self._own(self._seen.volumes) or {}).get("metadata") or {}).get("creationTimestamp")
+        return seconds(made) if made else None
 
     @property
     def runs(self) -> bool:

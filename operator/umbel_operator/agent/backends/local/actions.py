@@ -34,6 +34,14 @@ class RemoveSecrets:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """It has first run, or is about to, ``at`` this time."""
+
+    folder: Path
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Write an attempt down anew; None: nothing is meant to run."""
 
@@ -80,6 +88,8 @@ def do(action: object) -> bool:
             logs.info("installed a certificate", name=folder.name)
         case RemoveSecrets(folder):
             directory.remove_secrets(folder)
+        case Begin(folder, at):
+            directory.write(folder / directory.BEGUN, repr(at))
         case Note(folder, attempt):
             note(folder, attempt)
         case Retain(folder, owner):

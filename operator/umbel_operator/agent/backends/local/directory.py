@@ -1,8 +1,10 @@
 """The agent's state directory: one folder for each client and job, which nobody else may look into.
 
 <directory>/agent.lock
+<directory>/relay.port
 <directory>/clients/<client>-<job's uid>/owner.json       whose it is
                                          attempt.json     how it was started last
+                                         begun            when it first ran
                                          tls/             key, certificate, authorities
                                          state/           private parameters, and in the end the final model
                                          report.json      what the client said when the job had ended
@@ -22,6 +24,7 @@ from umbel.wire.pki import write_private
 from umbel_operator.agent.backends.local.records import Attempt, Owner
 
 OWNER, ATTEMPT, REPORT, LOG = "owner.json", "attempt.json", "report.json", "client.log"
+BEGUN = "begun"  # seconds since the epoch: for policy.maxSeconds, whatever becomes of the rest
 TOKEN = "token"  # of the attempt that is wanted, for its client and its script to read
 TLS, STATE = "tls", "state"
 KEY, CERTIFICATE, AUTHORITIES = "tls.key", "tls.crt", "ca.crt"
@@ -44,6 +47,7 @@ class Kept:
     authorities: str = ""
     attempt: Attempt | None = None
     report: str | None = None
+    begun: float | None = None
 
     @property
     def secrets(self) -> bool:
@@ -150,7 +154,14 @@ def _kept(folder: Path) -> Kept | None:
     tls = folder / TLS
     key, certificate, authorities = (_text(tls / name) or "" for name in (KEY, CERTIFICATE, AUTHORITIES))
     attempt = Attempt.parse(_text(folder / ATTEMPT) or "")
-    return Kept(folder, owner, key, certificate, authorities, attempt, _text(folder / REPORT))
+    return Kept(folder, owner, key, certificate, authorities, attempt, _text(folder / REPORT), _number(folder / BEGUN))
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path) or "")
+    except ValueError:
+        return None
 
 
 def _text(path: Path) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from umbel_operator.agent import identity
-from umbel_operator.agent.backends.local.actions import Install, MakeKey, Remove, RemoveSecrets, Retain
+from umbel_operator.agent.backends.local.actions import Begin, Install, MakeKey, Remove, RemoveSecrets, Retain
 from umbel_operator.agent.backends.local.directory import Kept
 from umbel_operator.agent.backends.local.records import Owner
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -47,6 +47,10 @@ class LocalHolding(ABC):
             return identity.load_key(own.key.encode()) if own is not None and not own.owner.retained else None
         except ValueError:
             return None
+
+    @property
+    def begun(self) -> float | None:
+        return self._own.begun if self._own is not None else None
 
     @property
     def runs(self) -> bool:
@@ -104,6 +108,10 @@ class LocalHolding(ABC):
     def leave(self, draft: Draft) -> None:
         for kept in self._folders:
             self._leave(kept, draft)
+
+    def _begin(self, own: Kept, at: float, draft: Draft) -> None:
+        if own.begun is None:
+            draft.actions.append(Begin(own.folder, at))
 
     def _put_away(self, kept: Kept, draft: Draft) -> None:
         if self._end(kept, draft):

@@ -159,6 +159,7 @@ class ProcessHolding(LocalHolding):
     def _start(
         self, own: Kept, attempt: Attempt, words: Sequence[str], surroundings: Mapping[str, str], draft: Draft
     ) -> None:
+        self._begin(own, self._now, draft)
         whole = (*words, *command.fence(own.folder, attempt.token))
         draft.actions.append(Start(own.folder, attempt, whole, surroundings))
         draft.look_again(0.0)

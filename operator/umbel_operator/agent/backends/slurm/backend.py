@@ -29,13 +29,19 @@ REJECTED_WORDS = "the site's scheduler refuses the job; the agent's log says why
 
 
 class SlurmBackend:
-    """``directory`` is held by this agent, and lies where the compute nodes see it."""
+    """``directory`` is held by this agent, and lies where the compute nodes see it. ``relay``: HOST:PORT of the agent's
+    own, "" where nodes have a route to the servers."""
 
     name = "slurm"
 
     def __init__(
-        self, directory: StateDirectory, scheduler: BatchScheduler, surroundings: Mapping[str, str] | None = None
+        self,
+        directory: StateDirectory,
+        scheduler: BatchScheduler,
+        surroundings: Mapping[str, str] | None = None,
+        relay: str = "",
     ) -> None:
+        self._relay = relay
         self._directory = directory
         self._scheduler = scheduler
         self._surroundings = os.environ if surroundings is None else surroundings
@@ -47,7 +53,7 @@ class SlurmBackend:
         folders = await asyncio.to_thread(self._of, name)
         jobs = await self._jobs(folders)
         home = self._directory.folder(Owner.of(client)) if client is not None else None
-        return SlurmHolding(client, site, folders, jobs, home, self._surroundings, time.time())
+        return SlurmHolding(client, site, folders, jobs, home, self._surroundings, time.time(), self._relay)
 
     async def execute(self, plan: Plan) -> None:
         for action in plan.actions:

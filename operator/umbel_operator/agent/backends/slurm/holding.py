@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from umbel_operator.agent import allowance
 from umbel_operator.agent.backends.local import restarts
 from umbel_operator.agent.backends.local.actions import Note
 from umbel_operator.agent.backends.local.directory import Kept
@@ -92,9 +93,11 @@ class SlurmHolding(LocalHolding):
         home: Path | None,
         surroundings: Mapping[str, str],
         now: float,
+        relay: str = "",
     ) -> None:
         super().__init__(client, site, folders, home, now)
         self._jobs = jobs
+        self._relay = relay
         self._surroundings = surroundings
 
     @property
@@ -111,6 +114,7 @@ class SlurmHolding(LocalHolding):
         if own is None:
             return
         self._cancel_others(own, draft)
+        self._note_beginning(own, draft)
         if not wanted:
             self._end(own, draft)
             return
@@ -118,7 +122,7 @@ class SlurmHolding(LocalHolding):
         server = self._client.server or (attempt.server if attempt else None)
         if server is None or own.report is not None:
             return  # nowhere to go, or the job has ended
-        request = Request(self._client, self._site, self._slurm, server, own.folder, self._surroundings)
+        request = Request(self._client, self._site, self._slurm, server, own.folder, self._surroundings, self._relay)
         if attempt is not None and (attempt.stopping is not None or attempt.digest != request.digest()):
             if not self._end(own, draft):
                 return
@@ -154,7 +158,10 @@ class SlurmHolding(LocalHolding):
     # ---- pieces
 
     def _go_on(self, own: Kept, attempt: Attempt, request: Request, draft: Draft) -> None:
-        """``attempt`` is to run, and is what is asked for."""
+        """``attempt`` is to run, and is what is asked for. Behind a relay a server may move without a new one."""
+        if attempt.server != request.server:
+            attempt = replace(attempt, server=request.server)
+            draft.actions.append(Note(own.folder, attempt))
         if attempt.refused:
             self._submit_at(attempt.started + REFUSED_SECONDS, own, request, draft, attempt, attempt.failures + 1)
             return
@@ -195,9 +202,22 @@ class SlurmHolding(LocalHolding):
     def _submit(self, own: Kept, request: Request, draft: Draft, number: int, failures: int) -> None:
         token = f"{short_hash(self._client.job.uid, self._client.name, repr(self._now))}-{number}"
         attempt = Attempt(token, number, self._now, request.server, request.digest(), failures)
-        options = request.options(name(self._client.silo, token), self._jobs.comment(own.folder))
+        left = allowance.left(self._site.policy, own.begun, self._now)
+        options = request.options(name(self._client.silo, token), self._jobs.comment(own.folder), left)
         draft.actions.append(Submit(own.folder, attempt, request.script(token), options))
         draft.look_again(0.0)
+
+    def _note_beginning(self, own: Kept, draft: Draft) -> None:
+        """Time in the queue does not count before the first start. A job that nobody saw may have run since it was
+        submitted."""
+        attempt = own.attempt
+        job = self._job(attempt) if attempt is not None else None
+        if attempt is None or (job is None and not attempt.job):
+            return
+        if job is None:
+            self._begin(own, attempt.started, draft)
+        elif job.started is not None and standing(job).phase is not Phase.QUEUED:
+            self._begin(own, min(job.started, self._now), draft)
 
     def _queued(self, attempt: Attempt, job: BatchJob, found: Standing) -> Diagnosis:
         since = job.submitted if job.submitted is not None else attempt.started

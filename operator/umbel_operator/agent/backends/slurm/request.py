@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,22 +10,24 @@ from fractions import Fraction
 from pathlib import Path
 
 from umbel_operator.agent.backends.local import command
-from umbel_operator.agent.backends.local.directory import LOG, STATE, TLS, TOKEN
-from umbel_operator.agent.batch.options import Options
+from umbel_operator.agent.backends.local.directory import LOG, STATE, TOKEN
+from umbel_operator.agent.backends.slurm import container
+from umbel_operator.agent.backends.slurm.routes import relayed
+from umbel_operator.agent.batch.options import MINUTE, Options
 from umbel_operator.agent.federatedclient import FederatedClient, Server
 from umbel_operator.agent.quantity import parse
 from umbel_operator.agent.resources import effective, whole_cpus
-from umbel_operator.agent.site import Apptainer, Site, Slurm
+from umbel_operator.agent.site import Site, Slurm
 
 GPU, NODES, TASKS = "nvidia.com/gpu", "umbel.dev/nodes", "umbel.dev/tasks"
-DATA = "/data"  # in a container
 MIB = 1 << 20
 OTHER_TOKEN_EXIT = 75
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``script`` without the token, which comes with an attempt."""
+    """``script`` without the token, which comes with an attempt. ``relay``: HOST:PORT by which the client reaches the
+    server; "": it has a route."""
 
     client: FederatedClient
     site: Site
@@ -32,6 +35,7 @@ class Request:
     server: Server
     folder: Path
     surroundings: Mapping[str, str]
+    relay: str = ""
 
     def script(self, token: str) -> str:
         """A job that starts when another is wanted by now ends at once. The client is srun's, not the shell's: so it
@@ -46,15 +50,17 @@ class Request:
         ]
         return "\n".join(lines) + "\n"
 
-    def options(self, name: str, comment: str) -> Options:
+    def options(self, name: str, comment: str, left: float | None = None) -> Options:
+        """``left``: seconds that the client may still run by the silo's policy; Slurm gives no less than a minute."""
         limits, slurm = effective(self.client, self.site.pods)["limits"], self.slurm
         gpus, memory = self._whole(GPU), limits.get("memory")
+        time = slurm.time_limit_seconds if left is None else min(slurm.time_limit_seconds, math.ceil(max(left, MINUTE)))
         named = {"partition": slurm.partition, "account": slurm.account, "qos": slurm.qos}
         return Options(
             name=name,
             folder=self.folder / STATE,
             output=self.folder / LOG,
-            time_seconds=slurm.time_limit_seconds,
+            time_seconds=time,
             comment=comment,
             term_seconds=slurm.term_seconds,
             tasks=self._tasks,
@@ -67,7 +73,7 @@ class Request:
 
     def digest(self) -> str:
         """Of all but the token and the agent's own surroundings, which change with its shell."""
-        plain = Request(self.client, self.site, self.slurm, self.server, self.folder, {})
+        plain = Request(self.client, self.site, self.slurm, self.server, self.folder, {}, self.relay)
         return command.digest(plain.script(""), plain.options("x", "").arguments())
 
     @property
@@ -79,29 +85,18 @@ class Request:
         return int(Fraction(parse(limits.get(resource, "0"))))
 
     def _environment(self) -> dict[str, str]:
-        return command.environment(self.client, self.site, self.slurm.environment, self.surroundings)
+        given = self.slurm.environment
+        plain = command.environment(self.client, self.site, given, self.surroundings)
+        return plain if self.slurm.container is None else container.surroundings(plain, given)
 
     def _command(self, token: str) -> list[str]:
-        container, path = self.slurm.container, self.site.datasets[self.client.dataset].path
-        data = path if container is None or path is None else DATA
-        grace = self.slurm.term_seconds
-        words = command.arguments(self.client, self.site, self.server, self.folder, data, self.slurm.app_path, grace)
+        slurm, path = self.slurm, self.site.datasets[self.client.dataset].path
+        data = path if slurm.container is None or path is None else container.DATA
+        grace = slurm.term_seconds
+        server = relayed(self.server, self.relay) if self.relay else self.server
+        words = command.arguments(self.client, self.site, server, self.folder, data, slurm.app_path, grace)
         words += command.fence(self.folder, token)
-        words += [f"--rank-host={self.slurm.rank_host}"] if self.slurm.rank_host is not None else []
-        if container is not None:
-            return [*_apptainer(container, self.client.image, self.folder, path, self.slurm), "umbel", *words]
-        return [*command.python(self.slurm.python or ""), *words]
-
-
-def _apptainer(container: Apptainer, image: str, folder: Path, data: str | None, slurm: Slurm) -> list[str]:
-    """Of the host's files it sees the client's folder, the jobs' modules and the data. It keeps the surroundings, which
-    are scrubbed, for what srun says of its tasks."""
-    binds = [f"{folder}:{folder}", f"{folder / TLS}:{folder / TLS}:ro"]
-    binds += [f"{data}:{DATA}:ro"] if data is not None else []
-    binds += [f"{path}:{path}:ro" for path in slurm.app_path]
-    return [
-        *(container.program, "exec", "--contain", "--ipc", "--pid", "--no-home"),
-        *(f"--bind={bind}" for bind in binds),
-        *container.options,
-        container.images.get(image, f"docker://{image}"),
-    ]
+        words += [f"--rank-host={slurm.rank_host}"] if slurm.rank_host is not None else []
+        if slurm.container is not None:
+            return container.command(slurm, self.client.image, self.folder, path, words)
+        return [*command.python(slurm.python or ""), *words]
