@@ -28,7 +28,7 @@ from umbel.wire import pki
 ROOT = Path(__file__).parents[2]
 UMBEL = ROOT / ".venv/bin/umbel"
 DIGITS = ROOT / "examples/digits"
-IMAGE = "registry.example.org/acme/digits@sha256:" + "0" * 64
+IMAGE = "registry.example.org/acme/example@sha256:" + "0" * 64
 PATIENCE = 180.0
 NUMBERS = itertools.count(1)
 
@@ -86,10 +86,13 @@ class Agent:
 
 
 class Federation:
-    """One job. ``silos``: names."""
+    """One job. ``silos``: names; ``example``: the folder of its manifest and its code; ``spec`` replaces whole fields.
+    The silos' data sets are called `<job>-<number>-of-<silos>`."""
 
-    def __init__(self, api: Api, folder: Path, silos: list[str], **spec: Any) -> None:
+    def __init__(self, api: Api, folder: Path, silos: list[str], *, example: Path = DIGITS, **spec: Any) -> None:
         self.api = api
+        self.example = example
+        self.job = str(yaml.safe_load((example / "job.yaml").read_text())["metadata"]["name"])
         self.folder = folder
         self.silos = silos
         self.uid = f"uid-{os.getpid()}-{next(NUMBERS)}"
@@ -102,8 +105,8 @@ class Federation:
     # ---- the hub
 
     def manifest(self) -> Object:
-        job: Object = yaml.safe_load((DIGITS / "job.yaml").read_text())
-        silos = [{"name": s, "dataset": f"digits-{n}-of-{len(self.silos)}"} for n, s in enumerate(self.silos, 1)]
+        job: Object = yaml.safe_load((self.example / "job.yaml").read_text())
+        silos = [{"name": s, "dataset": f"{self.job}-{n}-of-{len(self.silos)}"} for n, s in enumerate(self.silos, 1)]
         job["metadata"]["namespace"] = "default"
         job["spec"] = {**job["spec"], "silos": silos, **self._spec}
         return job
@@ -112,8 +115,8 @@ class Federation:
         """Start the job's server, or start it again."""
         folder = self.folder
         if not (folder / "tls").exists():
-            name = pki.server_name("digits", "default")
-            self.authority.issue(folder / "tls", pki.server_id("umbel.local", "default", "digits"), [name])
+            identity = pki.server_id("umbel.local", "default", self.job)
+            self.authority.issue(folder / "tls", identity, [pki.server_name(self.job, "default")])
         (folder / "job.yaml").write_text(yaml.safe_dump(self.manifest()))
         (folder / "endpoints.json").unlink(missing_ok=True)
         options = {
@@ -125,7 +128,7 @@ class Federation:
             "--admin": "127.0.0.1:0",
             "--http": "127.0.0.1:0",
             "--endpoints": folder / "endpoints.json",
-            "--path": DIGITS,
+            "--path": self.example,
         }
         words = [str(part) for pair in options.items() for part in pair]
         with (folder / "server.log").open("ab") as log:
@@ -168,17 +171,18 @@ class Federation:
 
     def ask(self, silo: str, **spec: Any) -> None:
         """The FederatedClient; ``spec`` replaces whole fields."""
-        entry = next(s for s in self.manifest()["spec"]["silos"] if s["name"] == silo)
+        manifest = self.manifest()["spec"]
+        entry = next(s for s in manifest["silos"] if s["name"] == silo)
         whole = {
-            "job": {"name": "digits", "namespace": "default", "uid": self.uid},
+            "job": {"name": self.job, "namespace": "default", "uid": self.uid},
             "silo": silo,
             "desiredState": "Running",
             "trustDomain": "umbel.local",
-            "app": {"image": IMAGE, "client": "client:app"},
+            "app": {"image": IMAGE, "client": manifest["app"]["client"]},
             "dataset": entry["dataset"],
             "privacy": {"minCohort": 3, "minExamples": 11},
             "activeDeadlineSeconds": 86_400,
-            "server": {"url": self.endpoints["federation"], "name": pki.server_name("digits", "default")},
+            "server": {"url": self.endpoints["federation"], "name": pki.server_name(self.job, "default")},
             "authorities": self.authority.bundle.decode(),
             **spec,
         }
@@ -191,7 +195,7 @@ class Federation:
         self.api.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(obj))
 
     def name(self, silo: str) -> str:
-        return f"digits-{silo}-{self.uid[-1]}"
+        return f"{self.job}-{silo}-{self.uid[-1]}"
 
     def change(self, silo: str, **spec: Any) -> None:
         self.api.kubectl(
@@ -277,10 +281,12 @@ def process_site() -> Object:
 
 
 @contextlib.contextmanager
-def federation(api: Api, folder: Path, silos: list[str], **spec: Any) -> Iterator[Federation]:
+def federation(
+    api: Api, folder: Path, silos: list[str], *, example: Path = DIGITS, **spec: Any
+) -> Iterator[Federation]:
     """Whatever happens, nothing of it runs afterwards."""
     api.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    found = Federation(api, folder, silos, **spec)
+    found = Federation(api, folder, silos, example=example, **spec)
     try:
         found.serve()
         yield found

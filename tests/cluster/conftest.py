@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "hack/cluster"))
+for tool in ("hack/cluster", "hack/slurm"):
+    sys.path.append(str(ROOT / tool))
 
 from umbel_cluster import cluster, images  # noqa: E402
 from umbel_cluster.cluster import Cluster  # noqa: E402

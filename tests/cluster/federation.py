@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ IMAGE = "registry.local/umbel-digits:dev"
 SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
 PATIENCE = 120.0  # for what takes seconds on an idle machine
 OPERATOR_HTTP = "127.0.0.1:18080"  # in the network of the hub's cluster
+JOIN = "127.0.0.1:18444"  # there too
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
@@ -62,17 +64,18 @@ class Federation:
         config["users"][0]["user"] = {"token": token}
         path = self.folder / "operator.kubeconfig"
         path.write_text(yaml.safe_dump(config))
-        self._spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", OPERATOR_HTTP)
+        self.spawn(self.hub, "operator", "hub", "run", "--kubeconfig", path, "--http", OPERATOR_HTTP, "--join", JOIN)
+
+    def umbel(self, *words: Any) -> str:
+        """What a command of the hub's administrator says."""
+        command = [UMBEL, *map(str, words), "--kubeconfig", self.hub.kubeconfig]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def join(self, silo: str) -> None:
         inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
-        done = subprocess.run(
-            [UMBEL, "silo", "add", silo, "--kubeconfig", self.hub.kubeconfig, "--hub", inside],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (self.folder / f"{silo}.kubeconfig").write_text(done.stdout)
+        (self.folder / f"{silo}.kubeconfig").write_text(self.umbel("silo", "add", silo, "--hub", inside))
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": silo, "labels": PRIVILEGED}}
         self.cluster_of(silo).kubectl("apply", "-f", "-", input=json.dumps(namespace))
         self.write_site(silo)
@@ -92,7 +95,7 @@ class Federation:
         files = {"--site": f"{silo}.site.yaml", "--hub": f"{silo}.kubeconfig"}
         options = [word for name, file in files.items() for word in (name, self.folder / file)]
         own = ["--kubeconfig", cluster.kubeconfig_inside, "--namespace", silo]
-        self._spawn(cluster, silo, "agent", "run", *options, *own)
+        self.spawn(cluster, silo, "agent", "run", *options, *own)
 
     def kill(self, name: str) -> None:
         """The operator, or a silo's agent: without a chance to say goodbye."""
@@ -108,9 +111,10 @@ class Federation:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
-    def _spawn(self, cluster: Cluster, name: str, *words: Any) -> None:
+    def spawn(self, cluster: Cluster, name: str, *words: Any, variables: Mapping[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = cluster.popen([str(UMBEL), *map(str, words)], stdout=log, stderr=log)
+            options = {"stdout": log, "stderr": log, "env": {**os.environ, **(variables or {})}}
+            self.processes[name] = cluster.popen([str(UMBEL), *map(str, words)], **options)
 
     # ---- jobs
 

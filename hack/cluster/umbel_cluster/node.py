@@ -104,6 +104,7 @@ SystemdCgroup = false
             # A process that a test kills again and again is not waited for five minutes.
             "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
             "featureGates": {"KubeletCrashLoopBackOffMax": True},
+            "syncFrequency": "5s",  # what of a Secret has changed is soon in the pods
             "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "50Mi"},
             "failCgroupV1": False,
             "failSwapOn": False,

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,7 @@ class Daemons:
     commands: Mapping[str, list[str]]
     environment: Mapping[str, str]
     variable: str
+    within: Sequence[str] = ()  # words before every command, which become the command
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
@@ -100,7 +101,7 @@ class Daemons:
             return
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [program("setpriv"), "--pdeathsig", "KILL", "--", *self.commands[name]],
+                [*self.within, program("setpriv"), "--pdeathsig", "KILL", "--", *self.commands[name]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

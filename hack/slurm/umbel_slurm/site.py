@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .config import Layout, slurm_conf
@@ -21,9 +21,10 @@ MUNGE = "munged"
 
 
 class Site:
-    """``name``: short; ``nodes``: how many slurmd."""
+    """``name``: short; ``nodes``: how many slurmd; ``within``: words before every command, for a site in a network
+    namespace of its own. They have to become the command itself, as `nsenter` does."""
 
-    def __init__(self, name: str, nodes: int = 1, *, cpus: int = 4) -> None:
+    def __init__(self, name: str, nodes: int = 1, *, cpus: int = 4, within: Sequence[str] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"umbel-slurm-{name}-"))
         controller, *others = free_ports(1 + nodes)
         host = socket.gethostname().partition(".")[0]
@@ -32,7 +33,8 @@ class Site:
         self.nodes = self.layout.nodes
         self.environment: Mapping[str, str] = {"SLURM_CONF": str(self.layout.conf)}
         self._mark = cluster.upper().replace("-", "_")
-        self._daemons = Daemons(self.folder / "log", self._commands(), self.environment, self._mark)
+        self._within = list(within)
+        self._daemons = Daemons(self.folder / "log", self._commands(), self.environment, self._mark, self._within)
 
     def start(self) -> None:
         """Returns when every node is idle."""
@@ -78,7 +80,7 @@ class Site:
     def run(self, command: str, *arguments: str, input: str | None = None) -> str:
         """What it prints. Raises SlurmError."""
         done = subprocess.run(
-            [program(command), *arguments],
+            [*self._within, program(command), *arguments],
             input=input,
             capture_output=True,
             text=True,
@@ -159,8 +161,8 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(name: str, nodes: int = 1, *, cpus: int = 4) -> Iterator[Site]:
-    site = Site(name, nodes, cpus=cpus)
+def running(name: str, nodes: int = 1, *, cpus: int = 4, within: Sequence[str] = ()) -> Iterator[Site]:
+    site = Site(name, nodes, cpus=cpus, within=within)
     try:
         site.start()
         yield site
