@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,25 +166,43 @@ class Leader(Client):
             "strategy": ctx.strategy,
             "strategy_parameters": dict(ctx.strategy_parameters),
         }
-        self._wait(self._begin(message, parameters or {}))
+        self._wait(self._begin, message, parameters or {})
         progress.ask = lambda: self._stop_here(points, progress)
         try:
             result = call(placed(ctx, self._place, self._rendezvous))
         except BaseException:
-            self._wait(self._abandon(points))
+            self._wait(self._abandon, points)
             raise
         finally:
             progress.ask = None
-        self._wait(self._all_done())
+        self._wait(self._all_done)
         return result
 
     def _stop_here(self, points: Points, progress: Progress) -> bool:
         if progress.stop.is_set() and not points.decided:
-            self._wait(self._agree(points))
+            self._wait(self._agree, points)
         return points.stop_here()
 
-    def _wait(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _wait(self, work: Callable[..., Coroutine[Any, Any, Result]], *args: Any) -> Result:
+        """``work`` is called in the loop: one that has ended meanwhile must not leave a coroutine that nobody awaits.
+        Raises RuntimeError when the loop is closed."""
+        answer: Future[Result] = Future()
+
+        def begin() -> None:
+            task = self._loop.create_task(work(*args))
+            answer.add_done_callback(lambda _: task.cancel())  # and holds it: the loop does not
+            task.add_done_callback(tell)
+
+        def tell(task: asyncio.Task[Result]) -> None:
+            if task.cancelled():
+                answer.cancel()
+            elif (error := task.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(task.result())
+
+        self._loop.call_soon_threadsafe(begin)
+        return answer.result()
 
 
 def placed(ctx: Context, place: Place, rendezvous: str) -> Context:
