@@ -41,6 +41,7 @@ FAULTS = {
 STEADY = {*FAULTS, "Round B", "Rounds committed B", "Jobs C", "Examples behind the last round A"}
 # What moves faster than a machine is, or before a server that was just made is found.
 LUCK = {
+    *("Job A", "Jobs A", "Jobs E", "Jobs F", "Metrics A"),
     "Members A",
     "Members connected A",
     "Updates held A",
