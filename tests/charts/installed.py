@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,28 @@ Object = dict[str, Any]
 
 
 class Installed:
-    def __init__(self, node: Cluster, folder: Path) -> None:
+    """``elsewhere``: clusters of silos that do not live in the hub's."""
+
+    def __init__(self, node: Cluster, folder: Path, elsewhere: Mapping[str, Cluster] | None = None) -> None:
         self.node = node
         self.folder = folder
+        self.elsewhere = dict(elsewhere or {})
+
+    def home(self, silo: str) -> Cluster:
+        return self.elsewhere.get(silo, self.node)
 
     # ---- Helm
 
-    def helm(self, *args: str | Path) -> str:
-        return charts.helm(*args, kubeconfig=self.node.kubeconfig)
+    def helm(self, *args: str | Path, on: Cluster | None = None) -> str:
+        return charts.helm(*args, kubeconfig=(on or self.node).kubeconfig)
 
     def install_hub(self, *args: str) -> None:
         self.helm("upgrade", "--install", HUB, charts.HUB, "-n", SYSTEM, "--create-namespace", "--wait", *args)
 
     def install_silo(self, silo: str, *args: str) -> None:
-        """With what the hub's administrator was printed, in a namespace of its own. The last is added, not invited."""
-        invited = silo != SILOS[-1]
+        """With what the hub's administrator was printed, in a namespace of its own. The last is added, not invited,
+        where it can reach the API server as pods do."""
+        invited = silo != SILOS[-1] or silo in self.elsewhere
         file = self.folder / f"{silo}.hub"
         if f"Silo/{silo}" not in self.names("silo"):
             how = ["invite", silo] if invited else ["add", silo, "--hub", "https://kubernetes.default.svc"]
@@ -56,7 +63,7 @@ class Installed:
         access = "join.bundle" if invited else "hub.kubeconfig"
         given = [f"--values={self.folder / silo}.yaml", f"--set-file={access}={file}"]
         where = ["-n", silo, "--create-namespace", "--wait"]
-        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args)
+        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args, on=self.home(silo))
 
     def _umbel(self, *args: str | Path) -> str:
         """What it prints; an invitation has to wait until the hub has said where silos join."""
@@ -80,15 +87,16 @@ class Installed:
     def names(self, kinds: str, *args: str) -> set[str]:
         return {f"{item['kind']}/{item['metadata']['name']}" for item in self.items(kinds, *args)}
 
-    def apply_job(self, name: str, total: int) -> None:
-        """The digits, over three silos."""
+    def apply_job(self, name: str, total: int, *, epochs: int = 2, **server: Any) -> None:
+        """The digits, over three silos; ``server``: more of that section."""
         manifest = yaml.safe_load((ROOT / "examples/digits/job.yaml").read_text())
         spec = manifest["spec"]
         manifest["metadata"]["name"] = name
         spec["app"]["image"] = IMAGE
         spec["silos"] = spec["silos"][: len(SILOS)]
         spec["rounds"]["total"] = total
-        spec["server"] = {"checkpoint": {"size": "100Mi"}}
+        spec["app"]["config"]["epochs"] = epochs
+        spec["server"] = {"checkpoint": {"size": "100Mi"}, **server}
         self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
 
     def job(self, name: str) -> Object:

@@ -8,7 +8,8 @@ import math
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ Series = list[tuple[dict[str, str], list[tuple[float, float]]]]
 
 
 class Prometheus:
-    def __init__(self, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    """``port``: of loopback, by which it is asked."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
 
     def target(self, job: str, address: str) -> None:
@@ -55,6 +58,14 @@ class Prometheus:
         data = self.ask("query_range", query=expr, start=start, end=end, step=SCRAPE_SECONDS)
         return [(entry["metric"], _points(entry["values"])) for entry in data["result"]]
 
+    def moves(self, expr: str, start: float, end: float) -> bool:
+        """Whether, between two moments at which it shows something at all, it shows something else."""
+        shown: dict[float, set[tuple[object, float]]] = {}
+        for labels, points in self.over(expr, start, end):
+            for at, value in points:
+                shown.setdefault(at, set()).add((tuple(sorted(labels.items())), value))
+        return len({frozenset(found) for found in shown.values()}) > 1
+
     def value(self, expr: str) -> float | None:
         """Of an expression with one series; None while there is none."""
         found = [points[0][1] for _, points in self.instant(expr) if points]
@@ -77,8 +88,14 @@ def _points(values: list[Any]) -> list[tuple[float, float]]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, rules: Mapping[str, Any]) -> Iterator[Prometheus]:
-    """For as long as the block lasts; everything is in ``folder``."""
+def running(
+    folder: Path,
+    rules: Mapping[str, Any],
+    popen: Callable[..., subprocess.Popen[Any]] = subprocess.Popen,
+    reached: Callable[[int], AbstractContextManager[int]] = contextlib.nullcontext,
+) -> Iterator[Prometheus]:
+    """For as long as the block lasts; everything is in ``folder``. ``popen``: starts it, in another network perhaps;
+    ``reached``: the port of our loopback that leads to a port of its own."""
     (folder / "targets").mkdir(parents=True)
     (folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))
     every = f"{SCRAPE_SECONDS}s"
@@ -93,18 +110,19 @@ def running(folder: Path, rules: Mapping[str, Any]) -> Iterator[Prometheus]:
         ],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    prometheus = Prometheus(folder)
-    address = prometheus.url.removeprefix("http://")
+    port = free_port()
     arguments = [
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={address}",
+        f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["prometheus", *arguments], stdout=log, stderr=log)
+        process = popen(["prometheus", *arguments], stdout=log, stderr=log)
     try:
-        wait_for(lambda: _answers(prometheus), "Prometheus to be ready", PATIENCE)
-        yield prometheus
+        with reached(port) as ours:
+            prometheus = Prometheus(folder, ours)
+            wait_for(lambda: _answers(prometheus), "Prometheus to be ready", PATIENCE)
+            yield prometheus
     finally:
         process.terminate()
         process.wait()
