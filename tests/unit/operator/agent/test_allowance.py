@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +70,17 @@ def test_a_process_is_stopped_when_its_time_is_up(tmp_path: Path) -> None:
     assert not machine.alive
     assert machine.said("Accepted") == machine.said("Ready") == USED_UP
     assert not machine.only.secrets
+
+
+def test_one_that_was_started_before_there_was_a_clock_has_one(tmp_path: Path) -> None:
+    machine = brief(Machine(tmp_path, policy=SHORT))
+    machine.begin()
+    kept = machine.only
+    assert kept.attempt is not None
+    machine.folders = {kept.folder: replace(kept, begun=None)}
+    machine.now += 100
+    machine.one_pass()
+    assert machine.only.begun == kept.attempt.started
 
 
 def test_neither_a_suspension_nor_another_key_begins_the_time_anew(tmp_path: Path) -> None:

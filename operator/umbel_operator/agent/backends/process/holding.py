@@ -77,6 +77,8 @@ class ProcessHolding(LocalHolding):
         own = self._own
         if own is None:
             return
+        if own.attempt is not None:  # one that an agent without this clock has started
+            self._begin(own, own.attempt.started, draft)
         if not wanted:
             self._end(own, draft)
             return
@@ -159,7 +161,8 @@ class ProcessHolding(LocalHolding):
     def _start(
         self, own: Kept, attempt: Attempt, words: Sequence[str], surroundings: Mapping[str, str], draft: Draft
     ) -> None:
-        self._begin(own, self._now, draft)
+        if own.attempt is None:
+            self._begin(own, self._now, draft)
         whole = (*words, *command.fence(own.folder, attempt.token))
         draft.actions.append(Start(own.folder, attempt, whole, surroundings))
         draft.look_again(0.0)
