@@ -36,8 +36,9 @@ def test_mnist_to_the_end_over_three_slurm_sites(api: Api, sites: dict[str, Site
     with federation(api, tmp_path, SILOS, example=MNIST, rounds=rounds) as job:
         for number, silo in enumerate(SILOS, 1):
             join(job, silo, number, sites[silo])
-        for silo in SILOS:
-            job.await_condition(silo, "Finished", "ModelKept")
+        for reached in (("Ready", "Running"), ("Finished", "ModelKept")):
+            for silo in SILOS:
+                job.await_condition(silo, *reached)
         until(lambda: job.server_exit() is not None, "the server ends", job.server_log)
         assert job.server_exit() == 0
 
