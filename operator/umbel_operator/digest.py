@@ -11,6 +11,7 @@ from typing import Any
 
 from umbel_operator.names import DIGEST
 
+STORED = "stored"  # of an object that is not kept whole: what `stored` said of it
 CONTENT = ("spec", "data", "stringData", "type")
 # Others write into these after us, and their own defaults follow later than our apply.
 FILLED_LATER = frozenset({"PersistentVolumeClaim"})
@@ -37,6 +38,8 @@ def stamped(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored(live: Mapping[str, Any]) -> str:
     """Of what an object is about; its metadata and status change without us."""
+    if STORED in live:
+        return str(live[STORED])
     if live.get("kind") in FILLED_LATER:
         return ""
     return digest({key: live[key] for key in CONTENT if key in live})

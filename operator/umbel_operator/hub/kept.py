@@ -1,0 +1,46 @@
+"""What is kept of a live object between two passes: what a pass looks at, and digests of the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from sys import intern
+from typing import Any
+
+from umbel_operator import names
+from umbel_operator.digest import STORED, stored
+from umbel_operator.hub.observed import Object
+
+META = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "creationTimestamp")
+PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Service": {"spec": ("clusterIP", "ports"), "status": ("loadBalancer",)},
+    "Pod": {"spec": ("nodeName",), "status": ("containerStatuses", "conditions")},
+    "ConfigMap": {"data": ("job.json",)},
+    "Secret": {"data": ("tls.crt", "tls.key", "ca.crt")},
+    "FederatedClient": {"spec": ("silo", "certificate"), "status": ("certificateRequest", "conditions")},
+}
+
+
+def kept(live: Object) -> dict[str, Any]:
+    meta = live["metadata"]
+    found: dict[str, Any] = {"apiVersion": live["apiVersion"], "kind": live["kind"], STORED: stored(live)}
+    found["metadata"] = {name: meta[name] for name in META if name in meta}
+    if (said := (meta.get("annotations") or {}).get(names.DIGEST)) is not None:
+        found["metadata"]["annotations"] = {names.DIGEST: said}
+    for part, wanted in PARTS.get(live["kind"], {}).items():
+        whole = live.get(part) or {}
+        found[part] = {name: whole[name] for name in wanted if name in whole}
+    if live["kind"] == "FederatedClient" and "conditions" in found["status"]:
+        found["status"]["conditions"] = [_condition(entry) for entry in found["status"]["conditions"]]
+    return found
+
+
+def version(obj: Object) -> int:
+    """Resource versions are comparable numbers (https://kubernetes.io/docs/reference/using-api/api-concepts); 0: not
+    known."""
+    text = obj["metadata"].get("resourceVersion") or "0"
+    return int(text) if text.isdecimal() else 0
+
+
+def _condition(entry: Mapping[str, Any]) -> dict[str, str]:
+    """There may be thousands, of few kinds."""
+    return {name: intern(str(entry.get(name, ""))) for name in ("type", "status", "reason")}
