@@ -20,7 +20,7 @@ from umbel_operator.hub.attention import ADDRESS_SECONDS, LOOK_SECONDS, POD_SECO
 from umbel_operator.hub.authority import Authority
 from umbel_operator.hub.clients import ClientBook
 from umbel_operator.hub.execute import Hands, Memory
-from umbel_operator.hub.kept import kept, version
+from umbel_operator.hub.kept import kept, packed, unpacked, version
 from umbel_operator.hub.observe import Eyes, admin_address, suspicious
 from umbel_operator.hub.observed import Key, Object, Observed, ServerSight, with_written
 from umbel_operator.hub.plan import Delete, Plan, objects_first
@@ -44,11 +44,12 @@ class JobLoop:
         self._woken = asyncio.Event()
         self._wakes = 0
         self._memory = Memory({})
-        self._signed: dict[str, str] = {}
         self.certificate_ends: list[float] = []  # of its clients', Unix time
+        self._certified = 0  # hash of what they are of
         self._sight = ServerSight()
         self._attention = Attention()
         self._seen = Observed()
+        self._shelf: bytes | None = None  # the clients of `_seen` while nothing is done with them
         self._at_rest: tuple[Observed, ServerSight, float] | None = None
         self._begun = "status" in obj
         self._failures = 0
@@ -59,10 +60,10 @@ class JobLoop:
 
     def offer(self, obj: Object) -> None:
         """A watch has seen the job; what this loop wrote itself may be newer."""
-        if version(obj) <= version(self._obj):
+        if version(obj) < version(self._obj):
             return
         changed = obj["metadata"].get("generation") != self._obj["metadata"].get("generation")
-        self._obj = obj
+        self._obj = obj  # of the same version too: kopf keeps it anyway, and so nothing is kept twice
         if changed:
             self.wake()
 
@@ -127,7 +128,7 @@ class JobLoop:
         return self._obj["spec"].get("suspend") is True or courses.recorded(self._obj.get("status") or {}) is not None
 
     def _forget(self) -> None:
-        self._seen, self._at_rest = Observed(), None
+        self._seen, self._shelf, self._at_rest = Observed(), None, None
         self._attention.forget()
 
     async def _pass(self) -> float:
@@ -150,18 +151,20 @@ class JobLoop:
         """Seconds until the next pass."""
         now, wakes = time.time(), self._wakes
         await self._look()
-        seen = self._seen
-        await self._look_at_server(seen.objects, seen.pod)
-        polls = self._polls(seen.pod)
-        if self._rests(seen, now):
+        await self._look_at_server(self._seen.objects, self._seen.pod)
+        polls = self._polls(self._seen.pod)
+        if self._rests(now):
             return self._poll_seconds()
+        seen = self._take_out()
         plan = reconcile(self._obj, self._completed(seen, now), self._parts.settings, now)
         if not self._begun:
             plan, self._begun = objects_first(plan), True
         await self._do(plan)
         again = plan.again * random.uniform(0.9, 1.0)
+        if not plan.actions:
+            self._put_by()
         still = not plan.actions and self._wakes == wakes
-        self._at_rest = (seen, self._sight, now + again) if still and polls else None
+        self._at_rest = (self._seen, self._sight, now + again) if still and polls else None
         if plan.changes:
             return 0.0
         return min(again, self._poll_seconds()) if polls else again
@@ -191,12 +194,21 @@ class JobLoop:
     def _poll_seconds(self) -> float:
         return pace.poll_seconds(len(self._parts.polled)) * random.uniform(0.9, 1.0)
 
-    def _rests(self, seen: Observed, now: float) -> bool:
+    def _put_by(self) -> None:
+        self._shelf, self._seen = packed(self._seen.clients), replace(self._seen, clients={})
+
+    def _take_out(self) -> Observed:
+        if self._shelf is not None:
+            self._seen = replace(self._seen, clients=unpacked(self._shelf))
+            self._shelf = None
+        return self._seen
+
+    def _rests(self, now: float) -> bool:
         """Whether a pass wanted nothing of the very same, and time alone has not come to matter since."""
         if self._at_rest is None:
             return False
         before, sight, until = self._at_rest
-        return before is seen and sight == self._sight and now < until
+        return before is self._seen and sight == self._sight and now < until
 
     async def _look(self) -> None:
         """What the API has of the job: read anew is only what may have changed."""
@@ -206,7 +218,8 @@ class JobLoop:
         pod_every = POD_SECONDS if self._seen.pod is not None and suspicious(self._seen.pod) else LOOK_SECONDS
         if need := self._attention.take(time.monotonic(), every, pod_every):
             known = parts.clients.of(obj["metadata"]["uid"])
-            self._seen = seen = await parts.eyes.look(obj, self._seen, need, known)
+            before = self._seen if need.clients == frozenset() else self._take_out()
+            self._seen = seen = await parts.eyes.look(obj, before, need, known)
             for namespace, name in known if need.clients is None else need.clients:
                 if (found := seen.clients.get(name)) is not None:
                     self._attention.client_read((namespace, name), version(found))
@@ -216,11 +229,10 @@ class JobLoop:
     def _completed(self, seen: Observed, now: float) -> Observed:
         """With certificates, and what this process itself knows."""
         authority, meta = self._parts.authority, self._obj["metadata"]
-        certificates, faults = authority.certificates(seen.clients, self._signed, now)
-        signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
-        if signed != self._signed:
-            self._signed = signed
-            self.certificate_ends = [pki.expiry(pem.encode()) for pem in signed.values()]
+        certificates, faults = authority.certificates(seen.clients, now)
+        if (certified := hash(frozenset(certificates.items()))) != self._certified:
+            self._certified = certified
+            self.certificate_ends = [pki.expiry(pem.encode()) for pem in certificates.values()]
         for name in faults:
             logs.warning("a certificate request was refused", client=name)
         secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))

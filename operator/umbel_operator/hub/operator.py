@@ -131,8 +131,11 @@ async def _until(stopped: kopf.DaemonStopped) -> None:
 
 
 def plain(body: kopf.Body) -> dict[str, Any]:
-    """kopf's views as the dict that came over the wire."""
-    return dict(body)
+    """kopf's views as the dict that came over the wire. Who wrote which field is a good half of it and read by nobody:
+    it is dropped from what kopf keeps, too."""
+    whole = dict(body)
+    whole["metadata"].pop("managedFields", None)
+    return whole
 
 
 def connection(access: Access) -> kopf.ConnectionInfo:
