@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -30,10 +29,10 @@ def digest(value: Any) -> str:
 
 
 def stamped(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy that carries the digest of what it says."""
-    copied = copy.deepcopy(dict(obj))
-    copied["metadata"].setdefault("annotations", {})[DIGEST] = digest(obj)
-    return copied
+    """The same, and it carries the digest of what it says."""
+    meta = obj["metadata"]
+    annotations = {**meta.get("annotations", {}), DIGEST: digest(obj)}
+    return {**obj, "metadata": {**meta, "annotations": annotations}}
 
 
 def stored(live: Mapping[str, Any]) -> str:

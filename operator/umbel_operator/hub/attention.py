@@ -76,6 +76,8 @@ class Attention:
         if self._pod:
             self._pod_looked = now
         need = Need(self._objects, self._pod, None if self._everyone else frozenset(self._stale))
+        if self._everyone:
+            self._versions = {}  # of one that no watch has shown yet, nothing will be kept
         self._objects = self._pod = self._everyone = False
         self._stale = {}
         return need

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import kopf
@@ -151,7 +151,10 @@ def connection(access: Access) -> kopf.ConnectionInfo:
 
 
 class NothingKept(kopf.DiffBaseStorage):
-    """kopf's copy of an object as last handled: there are no handlers that need it."""
+    """kopf's copy of an object as last handled, and the one to compare it with: no handler needs either."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
         return self.build(body=body)
