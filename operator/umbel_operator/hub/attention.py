@@ -51,14 +51,9 @@ class Attention:
         self._stale[name] = version
         return True
 
-    def client_gone(self, name: Name) -> bool:
-        """It was there, and is not."""
-        if self._everyone:
-            return True
-        if name not in self._versions:  # the operator deleted it itself, or never saw it
-            return False
+    def client_gone(self, name: Name) -> None:
+        """News always: an answer that is on its way may say that it is still there."""
         self._stale[name] = 0
-        return True
 
     def pod_shown(self) -> None:
         self._pod = True

@@ -75,9 +75,11 @@ class JobLoop:
 
     def client_heard(self, name: Name, version: int | None) -> None:
         """Of one of its FederatedClients; ``version`` None: it is gone, 0: not known."""
-        known = self._attention
-        if known.client_gone(name) if version is None else known.client_shown(name, version):
-            self.wake()
+        if version is None:
+            self._attention.client_gone(name)
+        elif not self._attention.client_shown(name, version):
+            return
+        self.wake()
 
     def pod_heard(self) -> None:
         self._attention.pod_shown()
