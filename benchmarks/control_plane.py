@@ -1,15 +1,17 @@
-"""What the hub's operator costs: writes a job, and CPU and memory of many jobs at rest.
+"""What the hub's operator costs: calls a job, and CPU and memory of many jobs at rest.
 
     python benchmarks/control_plane.py [--jobs N] [--silos N] [--rest SECONDS]
 
 A real API server with its controllers and no node; the operator is the shipped process with the shipped role. Silos'
 agents are played: each FederatedClient gets a certificate request and a Ready condition. ``made`` is from the apply of
-all jobs to the last one's clients being certified. ``RSS`` and ``CPU`` are the operator's, while nothing happens.
+all jobs to the last one's clients being certified, and ``CPU s`` what the operator used until then and until it was
+quiet. Calls are counted in the API server's audit log: by these a change can be judged on a busy machine too.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import subprocess
@@ -19,11 +21,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from umbel.wire.pki import new_request
+from umbel_operator.kube import FEDERATED_CLIENT, Kube
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "hack/cluster"))
@@ -31,6 +34,7 @@ UMBEL = ROOT / ".venv/bin/umbel"
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 WRITES = {"create", "update", "patch", "delete"}
 MIB = 1 << 20
+QUIET_SECONDS = 5.0
 
 
 def main() -> None:
@@ -56,57 +60,91 @@ def measure(api: Any, folder: Path, jobs: int, silos: int, rest: float) -> None:
     try:
         until(lambda: "ready" in (folder / "operator.log").read_text(), 120)
         idle = operator.memory_info().rss / MIB
-        began = time.monotonic()
-        items = [job(number, names) for number in range(jobs)]
-        for page in batches(items, 100):
-            apply(api, page)
-        certify(api, jobs * silos)
-        made = time.monotonic() - began
-        until(lambda: quiet(api), 1800)
-        writes = Counter(f"{c['verb']} {c['objectRef']['resource']}" for c in calls(api))
-        look_at_rest(api, operator, rest, jobs, silos, idle, made, writes)
+        with (folder / "audit.log").open() as log:
+            calls = Calls(log)
+            calls.take()
+            cpu, began = seconds(operator), time.monotonic()
+            for page in batches([job(number, names) for number in range(jobs)], 100):
+                apply(api, page)
+            asyncio.run(certify(api, jobs * silos))
+            made = time.monotonic() - began
+            start = Counter[str]()
+            while (found := calls.take()).total():
+                start += found
+                time.sleep(QUIET_SECONDS)
+            busy = seconds(operator) - cpu
+            look_at_rest(operator, calls, rest, f"{jobs} x {silos}", jobs, (made, busy, idle), start)
     finally:
         process.terminate()
         process.wait(60)
 
 
 def look_at_rest(
-    api: Any,
     operator: psutil.Process,
+    calls: Calls,
     rest: float,
+    size: str,
     jobs: int,
-    silos: int,
-    idle: float,
-    made: float,
-    writes: Counter[str],
+    before: tuple[float, float, float],
+    start: Counter[str],
 ) -> None:
-    before, cpu, peak = sum(1 for _ in calls(api)), operator.cpu_times(), []
+    """``before``: seconds until all was made, CPU seconds until then, RSS in MiB without a job."""
+    made, busy, idle = before
+    cpu, memory = seconds(operator), []
     end = time.monotonic() + rest
     while time.monotonic() < end:
-        peak.append(operator.memory_info().rss / MIB)
+        memory.append(operator.memory_info().rss / MIB)
         time.sleep(1)
-    after = operator.cpu_times()
-    used = after.user + after.system - cpu.user - cpu.system
-    wrote = sum(1 for _ in calls(api)) - before
-    print(f"| jobs x silos | made s | writes a job | RSS MiB idle / at rest | CPU % at rest | writes in {rest:.0f} s |")
-    print("|---|---|---|---|---|---|")
-    figures = f"{made:.0f} | {sum(writes.values()) / jobs:.1f} | {idle:.0f} / {statistics.median(peak):.0f}"
-    print(f"| {jobs} x {silos} | {figures} | {100 * used / rest:.1f} | {wrote} |")
-    print("\n".join(f"    {what}: {count / jobs:.2f} a job" for what, count in sorted(writes.items())))
+    used, at_rest = seconds(operator) - cpu, calls.take()
+    print(
+        "| jobs x silos | made s | CPU s | reads, writes a job | RSS MiB idle / at rest | CPU s a minute at rest |",
+        end="",
+    )
+    print(f" reads, writes in {rest:.0f} s |")
+    print("|---|---|---|---|---|---|---|")
+    figures = f"{made:.0f} | {busy:.1f} | {split(start, jobs)} | {idle:.0f} / {statistics.median(memory):.0f}"
+    print(f"| {size} | {figures} | {60 * used / rest:.2f} | {split(at_rest, 1)} |")
+    print("\n".join(f"    {what}: {count / jobs:.2f} a job" for what, count in sorted(start.items())))
+    print("\n".join(f"    at rest {what}: {count}" for what, count in sorted(at_rest.items())))
 
 
-def calls(api: Any) -> Iterator[dict[str, Any]]:
-    """Writes of the operator; not its heartbeat, nor that of the Silos."""
-    for call in api.calls(OPERATOR):
-        resource = (call.get("objectRef") or {}).get("resource")
-        if call["verb"] in WRITES and resource not in ("leases", "silos"):
-            yield call
+def split(calls: Counter[str], jobs: int) -> str:
+    """Reads, writes; each a job."""
+    writes = sum(count for what, count in calls.items() if what.split()[0] in WRITES)
+    return f"{(calls.total() - writes) / jobs:.1f}, {writes / jobs:.1f}"
 
 
-def quiet(api: Any) -> bool:
-    before = sum(1 for _ in calls(api))
-    time.sleep(5)
-    return sum(1 for _ in calls(api)) == before
+def seconds(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+class Calls:
+    """The operator's, by verb and resource; not its heartbeat nor the Silos', which it has without jobs too."""
+
+    def __init__(self, audit: IO[str]) -> None:
+        self._audit = audit
+        self._rest = ""
+
+    def take(self) -> Counter[str]:
+        """Since the last time."""
+        found = Counter[str]()
+        while text := self._audit.read(MIB):
+            *lines, self._rest = (self._rest + text).split("\n")
+            found.update(filter(None, map(self._call, lines)))
+        return found
+
+    @staticmethod
+    def _call(line: str) -> str | None:
+        if OPERATOR not in line:
+            return None
+        event = json.loads(line)
+        what = event.get("objectRef") or {}
+        resource = "/".join(filter(None, (what.get("resource"), what.get("subresource"))))
+        own = resource in ("leases", "silos", "silos/status") or what.get("name") == "umbel-ca"
+        if event["user"].get("username") != OPERATOR or own or event["verb"] == "watch":
+            return None
+        return f"{event['verb']} {resource}"
 
 
 # ---- hub and silos
@@ -144,7 +182,7 @@ def apply(api: Any, items: list[dict[str, Any]]) -> None:
     api.kubectl("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
 
-def certify(api: Any, total: int) -> None:
+async def certify(api: Any, total: int) -> None:
     """As the silos' agents would, all of them: one key for all, which is nobody's."""
     request = new_request()[0].decode()
     conditions = [
@@ -157,18 +195,30 @@ def certify(api: Any, total: int) -> None:
         }
         for type_ in ("Accepted", "Ready")
     ]
-    status = {"observedGeneration": 1, "certificateRequest": request, "conditions": conditions}
-    certified: set[str] = set()
-    while len(certified) < total:
-        for item in api.client.follow("/apis/umbel.dev/v1alpha1/federatedclients"):
-            meta, spec = item["metadata"], item["spec"]
-            if "status" not in item:
-                where = f"/apis/umbel.dev/v1alpha1/namespaces/{meta['namespace']}/federatedclients/{meta['name']}"
-                api.client.request("PATCH", f"{where}/status", {"status": status})
-            if spec.get("certificate"):
-                certified.add(meta["uid"])
-            if len(certified) == total:
-                break
+    kube = Kube.from_kubeconfig(api.kubeconfig)
+    certified, asked = set[str](), set[str]()
+
+    async def ask(item: dict[str, Any]) -> None:
+        status = {"observedGeneration": 1, "certificateRequest": request, "conditions": conditions}
+        meta = {key: item["metadata"][key] for key in ("name", "namespace")}
+        body = {"apiVersion": FEDERATED_CLIENT.api_version, "kind": FEDERATED_CLIENT.kind, "metadata": meta}
+        await kube.apply_status({**body, "status": status}, manager="bench")
+
+    try:
+        async with asyncio.TaskGroup() as asking:
+            async for _, item in kube.watch(FEDERATED_CLIENT):
+                if not item:
+                    continue
+                uid = item["metadata"]["uid"]
+                if uid not in asked:
+                    asked.add(uid)
+                    asking.create_task(ask(item))
+                if item["spec"].get("certificate"):
+                    certified.add(uid)
+                if len(certified) == total:
+                    break
+    finally:
+        await kube.close()
 
 
 def until(true: Callable[[], Any], seconds: float, every: float = 0.2) -> None:

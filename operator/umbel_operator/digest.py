@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from typing import Any
 
 from umbel_operator.names import DIGEST
 
+STORED = "stored"  # of an object that is not kept whole: what `stored` said of it
+WHOLE = "whole"  # of such an object, as long as nobody knows whether it still is what was applied: its content
 CONTENT = ("spec", "data", "type")
 # Others write into these after us, and their own defaults follow later than our apply.
 FILLED_LATER = frozenset({"PersistentVolumeClaim"})
@@ -29,14 +30,16 @@ def digest(value: Any) -> str:
 
 
 def stamped(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy that carries the digest of what it says."""
-    copied = copy.deepcopy(dict(obj))
-    copied["metadata"].setdefault("annotations", {})[DIGEST] = digest(obj)
-    return copied
+    """The same, and it carries the digest of what it says."""
+    meta = obj["metadata"]
+    annotations = {**meta.get("annotations", {}), DIGEST: digest(obj)}
+    return {**obj, "metadata": {**meta, "annotations": annotations}}
 
 
 def stored(live: Mapping[str, Any]) -> str:
     """Of what an object is about; its metadata and status change without us."""
+    if STORED in live:
+        return str(live[STORED])
     if live.get("kind") in FILLED_LATER:
         return ""
     return digest({key: live[key] for key in CONTENT if key in live})
@@ -51,8 +54,9 @@ def same(wanted: Mapping[str, Any], live: Mapping[str, Any] | None, applied: App
     if said != digest(wanted):
         return False
     if applied is None or applied.wanted != said:
+        content = live.get(WHOLE, live)
         said_of = [key for key in CONTENT if key in wanted and live.get("kind") not in FILLED_LATER]
-        return all(includes(live.get(key), wanted[key]) for key in said_of)
+        return all(includes(content.get(key), wanted[key]) for key in said_of)
     return applied.stored == stored(live)
 
 

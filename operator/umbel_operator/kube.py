@@ -12,6 +12,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -279,7 +280,9 @@ class Kube:
         metadata = obj["metadata"]
         path = kind_of(obj).path(metadata.get("namespace"), metadata["name"]) + subresource
         params = {"fieldManager": manager, "force": "true"}
-        return dict(await self.request("PATCH", path, body=obj, params=params, content_type=APPLY))
+        found = dict(await self.request("PATCH", path, body=obj, params=params, content_type=APPLY))
+        found["metadata"].pop("managedFields", None)  # a good half of it, and read by nobody
+        return found
 
     async def _pages(
         self, kind: Kind, namespace: str | None, selector: str, accept: str = JSON
@@ -383,7 +386,10 @@ def _key(obj: Object) -> tuple[str, str]:
 
 def _name(obj: Object) -> Object:
     """What of an object's metadata is kept, for the day it is found to have gone."""
-    return {key: obj["metadata"][key] for key in ("name", "namespace", "uid", "labels") if key in obj["metadata"]}
+    kept = {key: obj["metadata"][key] for key in ("name", "namespace", "uid", "labels") if key in obj["metadata"]}
+    if labels := kept.get("labels"):  # the same few, of thousands of objects
+        kept["labels"] = {intern(name): intern(value) for name, value in labels.items()}
+    return kept
 
 
 def _stamp(path: Path) -> object:

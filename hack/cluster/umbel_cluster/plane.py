@@ -114,7 +114,8 @@ class ControlPlane:
         policy = self.folder / "audit-policy.yaml"
         rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
         policy.write_text(f"apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}")
-        return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
+        whole = "--audit-log-maxsize=100000"  # MiB; what was rotated away would not be counted
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking", whole]
 
     def _controllers(self) -> list[str]:
         kubeconfig = self.authority.kubeconfig(

@@ -121,15 +121,12 @@ class Authority:
             certificate, key = self._authority.identity(uri, dns, hours)
         return Tls(certificate.decode(), key.decode(), self.bundle)
 
-    def certificates(
-        self, clients: Mapping[str, Object], signed: Mapping[str, str], now: float
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """(what each FederatedClient's certificate is to be, faults of requests by name). ``signed``: by this process
-        before, so that nothing is signed twice while the API still shows the old."""
+    def certificates(self, clients: Mapping[str, Object], now: float) -> tuple[dict[str, str], dict[str, str]]:
+        """(what each FederatedClient's certificate is to be, faults of requests by name)."""
         found, faults = {}, {}
         for name, client in clients.items():
             request = (client.get("status") or {}).get("certificateRequest")
-            current = signed.get(name) or client["spec"].get("certificate") or ""
+            current = client["spec"].get("certificate") or ""
             if request and not (current and self._fits(current, request, now)):
                 uri = pki.silo_id(self._settings.trust_domain, client["spec"]["silo"])
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +35,13 @@ class Hands:
         self._kube = kube
         self._admin = admin
 
-    async def execute(self, obj: Object, plan: Plan, memory: Memory, address: str | None) -> Object:
-        """The job as it is afterwards. Raises ApiError or Unreachable; what was done until then is remembered."""
+    async def execute(
+        self, obj: Object, plan: Plan, memory: Memory, address: str | None, wrote: Callable[[Object], None]
+    ) -> Object:
+        """The job as it is afterwards. ``wrote``: called with every object as the API then has it. Raises ApiError or
+        Unreachable; what was done until then is remembered."""
         meta = obj["metadata"]
-        await self._apply([a.obj for a in plan.actions if isinstance(a, Apply)], memory)
+        await self._apply([a.obj for a in plan.actions if isinstance(a, Apply)], memory, wrote)
         for action in plan.actions:
             match action:
                 case Delete(kind, namespace, name, uid, force):
@@ -56,15 +60,16 @@ class Hands:
             await self._kube.delete(BY_NAME["FederatedJob"], meta["name"], meta["namespace"], uid=meta["uid"])
         return obj
 
-    async def _apply(self, wanted: list[Any], memory: Memory) -> None:
+    async def _apply(self, wanted: list[Any], memory: Memory, wrote: Callable[[Object], None]) -> None:
         """What a pod needs before the pod, each wave at once."""
         last = [obj for obj in wanted if obj["kind"] in LAST]
         for wave in ([obj for obj in wanted if obj["kind"] not in LAST], last):
-            for done in await asyncio.gather(*(self._apply_one(obj, memory) for obj in wave), return_exceptions=True):
+            done_all = await asyncio.gather(*(self._apply_one(o, memory, wrote) for o in wave), return_exceptions=True)
+            for done in done_all:
                 if isinstance(done, BaseException):
                     raise done
 
-    async def _apply_one(self, wanted: Object, memory: Memory) -> None:
+    async def _apply_one(self, wanted: Object, memory: Memory, wrote: Callable[[Object], None]) -> None:
         try:
             live = await self._kube.apply(dict(wanted), manager=names.HUB_MANAGER)
         except ApiError as error:
@@ -73,15 +78,16 @@ class Hands:
             raise
         said = wanted["metadata"]["annotations"][names.DIGEST]
         memory.applied[key(wanted)] = Applied(said, stored(live))
+        wrote(live)
 
     async def _make_way(self, wanted: Object) -> None:
         """For a FederatedClient: one of that name is left of an earlier job, which was deleted while no hub looked. The
         pass that failed is tried again."""
         meta, uid = wanted["metadata"], wanted["spec"]["job"]["uid"]
-        for found in await self._kube.list(FEDERATED_CLIENT, meta["namespace"]):
+        found = await self._kube.get(FEDERATED_CLIENT, meta["name"], meta["namespace"])
+        if found is not None and found["spec"]["job"]["uid"] != uid:
             own = found["metadata"]
-            if own["name"] == meta["name"] and found["spec"]["job"]["uid"] != uid:
-                await self._kube.delete(FEDERATED_CLIENT, own["name"], own["namespace"], uid=own["uid"])
+            await self._kube.delete(FEDERATED_CLIENT, own["name"], own["namespace"], uid=own["uid"])
 
     async def set_status(self, obj: Object, status: dict[str, Any]) -> Object:
         """The whole of it, as it is to be; the job as it is then."""
@@ -128,7 +134,7 @@ class Hands:
             if error.status not in (403, 404, 409):
                 raise
 
-    async def remove(self, obj: Object, clients: dict[str, Object]) -> None:
+    async def remove(self, obj: Object, clients: Mapping[str, Object]) -> None:
         """What of a deleted job the API server's garbage collector cannot know: other namespaces, the model volume."""
         meta = obj["metadata"]
         for client in clients.values():

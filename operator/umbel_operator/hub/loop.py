@@ -13,13 +13,17 @@ from umbel.wire import pki
 from umbel_operator import logs, names
 from umbel_operator.access import AccessError
 from umbel_operator.conditions import Condition, find, merge
-from umbel_operator.hub import reasons, server_pod
+from umbel_operator.hub import course as courses
+from umbel_operator.hub import pace, reasons, server_pod
 from umbel_operator.hub.admin import Admin, Unreachable
+from umbel_operator.hub.attention import ADDRESS_SECONDS, LOOK_SECONDS, POD_SECONDS, Attention, Name
 from umbel_operator.hub.authority import Authority
+from umbel_operator.hub.clients import ClientBook
 from umbel_operator.hub.execute import Hands, Memory
-from umbel_operator.hub.observe import Eyes, admin_address
-from umbel_operator.hub.observed import Key, Object, Observed, ServerSight
-from umbel_operator.hub.plan import Apply, Delete, Plan
+from umbel_operator.hub.kept import compared, kept, packed, unpacked, version
+from umbel_operator.hub.observe import Eyes, admin_address, suspicious
+from umbel_operator.hub.observed import Key, Object, Observed, ServerSight, with_written
+from umbel_operator.hub.plan import Delete, Plan, objects_first
 from umbel_operator.hub.reconcile import reconcile
 from umbel_operator.hub.settings import Settings
 from umbel_operator.hub.silos import SiloBook
@@ -27,8 +31,7 @@ from umbel_operator.kube import ApiError, Kube
 from umbel_operator.metrics import Metrics
 
 PAUSES = (1.0, 60.0)  # seconds after the first and after many failed passes in a row
-POLL_SECONDS = 1.0  # between two looks at a server's /status
-LOOK_SECONDS = 60.0  # between two full looks at the API while a server runs and nothing is heard
+FORGET_SECONDS = 30.0  # of quiet, after which nothing is kept of a job without a server
 
 
 class JobLoop:
@@ -41,12 +44,14 @@ class JobLoop:
         self._woken = asyncio.Event()
         self._wakes = 0
         self._memory = Memory({})
-        self._signed: dict[str, str] = {}
         self.certificate_ends: list[float] = []  # of its clients', Unix time
+        self._certified = 0  # hash of what they are of
         self._sight = ServerSight()
-        self._seen: Observed | None = None
-        self._looked = 0.0
+        self._attention = Attention()
+        self._seen = Observed()
+        self._shelf: bytes | None = None  # the clients of `_seen` while nothing is done with them
         self._at_rest: tuple[Observed, ServerSight, float] | None = None
+        self._begun = "status" in obj
         self._failures = 0
 
     @property
@@ -55,18 +60,30 @@ class JobLoop:
 
     def offer(self, obj: Object) -> None:
         """A watch has seen the job; what this loop wrote itself may be newer."""
-        if _version(obj) <= _version(self._obj):
+        if version(obj) < version(self._obj):
             return
         changed = obj["metadata"].get("generation") != self._obj["metadata"].get("generation")
-        self._obj = obj
+        self._obj = obj  # of the same version too: kopf keeps it anyway, and so nothing is kept twice
         if changed:
             self.wake()
 
     def wake(self) -> None:
-        """Something that the job is made of has changed."""
+        """Something has changed that the job is made of, or that it is to be made of."""
         self._wakes += 1
-        self._seen = None
+        self._at_rest = None
         self._woken.set()
+
+    def client_heard(self, name: Name, version: int | None) -> None:
+        """Of one of its FederatedClients; ``version`` None: it is gone, 0: not known."""
+        if version is None:
+            self._attention.client_gone(name)
+        elif not self._attention.client_shown(name, version):
+            return
+        self.wake()
+
+    def pod_heard(self) -> None:
+        self._attention.pod_shown()
+        self.wake()
 
     def concerns(self, silos: set[str]) -> bool:
         listed = {silo["name"] for silo in self._obj["spec"].get("silos") or ()}
@@ -75,17 +92,46 @@ class JobLoop:
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until ``stopped`` says so, or cancellation."""
         await self._parts.silos.ready()
-        while not stopped():
-            self._woken.clear()
-            began = time.monotonic()
-            async with self.lock:
-                if stopped():
-                    return
-                again = await self._pass()
-            self._parts.metrics.reconciled("FederatedJob", time.monotonic() - began)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(again):
-                    await self._woken.wait()
+        await self._parts.clients.ready()
+        try:
+            while not stopped():
+                self._woken.clear()
+                began = time.monotonic()
+                async with self.lock:
+                    if stopped():
+                        return
+                    again = await self._pass()
+                took = time.monotonic() - began
+                self._parts.metrics.reconciled("FederatedJob", took)
+                await self._wait(again, took)
+        finally:
+            self._parts.polled.discard(self._obj["metadata"]["uid"])
+
+    async def _wait(self, again: float, took: float) -> None:
+        """Until it is woken, and what else comes in the same burst has come; at most ``again`` seconds."""
+        ended = time.monotonic()
+        if again > FORGET_SECONDS and self._needs_nothing_kept():
+            if await self._is_woken(FORGET_SECONDS):
+                return
+            self._forget()
+            again -= FORGET_SECONDS
+        if again > 0 and await self._is_woken(again):
+            rest = pace.pause(time.monotonic() - ended, took, random.uniform(0.5, 1.5))
+            await asyncio.sleep(min(rest, again))
+
+    async def _is_woken(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        return self._woken.is_set()
+
+    def _needs_nothing_kept(self) -> bool:
+        """There may be thousands that have ended; nothing is soon to come of them."""
+        return self._obj["spec"].get("suspend") is True or courses.recorded(self._obj.get("status") or {}) is not None
+
+    def _forget(self) -> None:
+        self._seen, self._shelf, self._at_rest = Observed(), None, None
+        self._attention.forget()
 
     async def _pass(self) -> float:
         """One pass; seconds until the next, unless woken."""
@@ -98,75 +144,98 @@ class JobLoop:
         except Exception as error:  # a fault of ours must not leave the job without its loop
             logs.error("fault", trace=True, job=self._obj["metadata"]["name"])
             await self._failed(error)
-        self._seen = None
+        self._forget()  # what was done of the pass is not known
         self._failures += 1
         pause = min(PAUSES[1], PAUSES[0] * 2.0 ** (self._failures - 1))
         return pause * random.uniform(0.5, 1.0)
 
     async def _once(self) -> float:
         """Seconds until the next pass."""
-        now = time.time()
-        seen = await self._look()
-        await self._look_at_server(seen.objects, seen.pod)
-        polls = server_pod.runs(seen.pod)
-        if self._rests(seen, now):
-            return POLL_SECONDS
-        observed = self._completed(seen, now)
-        plan = reconcile(self._obj, observed, self._parts.settings, now)
-        address = admin_address(observed.objects, self._obj)
-        if self._changes(plan):
-            self._seen = None  # the next pass looks at what it made of them
-        self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address)
+        now, wakes = time.time(), self._wakes
+        await self._look()
+        await self._look_at_server(self._seen.objects, self._seen.pod)
+        polls = self._polls(self._seen.pod)
+        if self._rests(now):
+            return self._poll_seconds()
+        seen = self._take_out()
+        plan = reconcile(self._obj, self._completed(seen, now), self._parts.settings, now)
+        if not self._begun:
+            plan, self._begun = objects_first(plan), True
+        self._seen = compared(seen, plan.settled, self._memory.applied)
+        await self._do(plan)
         again = plan.again * random.uniform(0.9, 1.0)
-        self._at_rest = None if plan.actions else (seen, self._sight, now + again)
-        if not polls:
-            self._seen = self._at_rest = None  # it is not needed soon, and there may be thousands of jobs
-        if self._changes(plan):
+        if not plan.actions:
+            self._put_by()
+        still = not plan.actions and self._wakes == wakes
+        self._at_rest = (self._seen, self._sight, now + again) if still and polls else None
+        if plan.changes:
             return 0.0
-        return min(again, POLL_SECONDS) if polls else again
+        return min(again, self._poll_seconds()) if polls else again
 
-    def _rests(self, seen: Observed, now: float) -> bool:
+    async def _do(self, plan: Plan) -> None:
+        """What is written is seen: it is not read again."""
+        written: list[Object] = []
+        address = admin_address(self._seen.objects, self._obj)
+        self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address, written.append)
+        for action in plan.actions:
+            if isinstance(action, Delete):
+                self._attention.deleted(action.kind, action.namespace, action.name)
+        if not written:
+            return
+        for live in written:
+            if live["kind"] == "FederatedClient":
+                meta = live["metadata"]
+                self._attention.client_read((meta["namespace"], meta["name"]), version(live))
+        self._seen = with_written(self._seen, map(kept, written))
+
+    def _polls(self, pod: Object | None) -> bool:
+        """Whether its server is looked at regularly; of all loops it is known how many do."""
+        polls, uid = server_pod.runs(pod), self._obj["metadata"]["uid"]
+        (self._parts.polled.add if polls else self._parts.polled.discard)(uid)
+        return polls
+
+    def _poll_seconds(self) -> float:
+        return pace.poll_seconds(len(self._parts.polled)) * random.uniform(0.9, 1.0)
+
+    def _put_by(self) -> None:
+        self._shelf, self._seen = packed(self._seen.clients), replace(self._seen, clients={})
+
+    def _take_out(self) -> Observed:
+        if self._shelf is not None:
+            self._seen = replace(self._seen, clients=unpacked(self._shelf))
+            self._shelf = None
+        return self._seen
+
+    def _rests(self, now: float) -> bool:
         """Whether a pass wanted nothing of the very same, and time alone has not come to matter since."""
         if self._at_rest is None:
             return False
         before, sight, until = self._at_rest
-        return before is self._seen and before is seen and sight == self._sight and now < until
+        return before is self._seen and sight == self._sight and now < until
 
-    @staticmethod
-    def _changes(plan: Plan) -> bool:
-        """Whether objects of the job were made, changed or deleted: their addresses may be what the rest waits for."""
-        return any(isinstance(action, Apply | Delete) for action in plan.actions)
-
-    async def _look(self) -> Observed:
-        """What the API has of the job: kept while its server is polled, until something changes."""
-        eyes, obj, uid = self._parts.eyes, self._obj, self._obj["metadata"]["uid"]
-        if self._seen is not None and time.monotonic() - self._looked <= LOOK_SECONDS:
-            return self._seen
-        wakes = self._wakes
-        objects, clients, pod, gateway, addresses = await asyncio.gather(
-            eyes.objects(obj), eyes.clients(uid), eyes.pod(obj), eyes.gateway(obj), eyes.addresses(obj)
-        )
-        self._looked = time.monotonic()
-        seen = Observed(
-            objects=objects,
-            pod=pod,
-            pod_node_lost=await eyes.node_lost(pod),
-            gateway=gateway,
-            clients=clients,
-            addresses=addresses,
-        )
-        # What changed while it was being read may not be in it.
-        self._seen = seen if self._wakes == wakes else None
-        return seen
+    async def _look(self) -> None:
+        """What the API has of the job: read anew is only what may have changed."""
+        parts, obj = self._parts, self._obj
+        waits = find((obj.get("status") or {}).get("conditions"), reasons.PROGRESSING).get("reason")
+        every = ADDRESS_SECONDS if waits == reasons.WAITING_FOR_ENDPOINT else LOOK_SECONDS
+        pod_every = POD_SECONDS if self._seen.pod is not None and suspicious(self._seen.pod) else LOOK_SECONDS
+        if need := self._attention.take(time.monotonic(), every, pod_every):
+            known = parts.clients.of(obj["metadata"]["uid"])
+            before = self._seen if need.clients == frozenset() else self._take_out()
+            self._seen = seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
+            for namespace, name in known if need.clients is None else need.clients:
+                if (found := seen.clients.get(name)) is not None:
+                    self._attention.client_read((namespace, name), version(found))
+                else:
+                    self._attention.client_missing((namespace, name))
 
     def _completed(self, seen: Observed, now: float) -> Observed:
         """With certificates, and what this process itself knows."""
         authority, meta = self._parts.authority, self._obj["metadata"]
-        certificates, faults = authority.certificates(seen.clients, self._signed, now)
-        signed = {name: pem for name, pem in certificates.items() if name in seen.clients}
-        if signed != self._signed:
-            self._signed = signed
-            self.certificate_ends = [pki.expiry(pem.encode()) for pem in signed.values()]
+        certificates, faults = authority.certificates(seen.clients, now)
+        if (certified := hash(frozenset(certificates.items()))) != self._certified:
+            self._certified = certified
+            self.certificate_ends = [pki.expiry(pem.encode()) for pem in certificates.values()]
         for name in faults:
             logs.warning("a certificate request was refused", client=name)
         secret = seen.objects.get(("Secret", meta["namespace"], names.server_tls(meta["name"])))
@@ -195,7 +264,7 @@ class JobLoop:
         except Unreachable as error:
             self._sight = ServerSight(None, str(error))
             if before.status is not None:
-                self._seen = None  # why it cannot be reached, its pod says
+                self._attention.pod_shown()  # why it cannot be reached, its pod says
         # One that restarted has a new epoch, and has to be told everything again.
         told, present = self._memory.told, self._sight.status
         if told is not None and present is not None and told.epoch != present["epoch"]:
@@ -230,18 +299,22 @@ class JobLoop:
 class Parts:
     """What all loops share."""
 
-    def __init__(self, kube: Kube, authority: Authority, silos: SiloBook, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        authority: Authority,
+        silos: SiloBook,
+        clients: ClientBook,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
         self.kube = kube
         self.authority = authority
         self.silos = silos
         self.settings = settings
         self.metrics = metrics
         self.admin = Admin(lambda: authority.context(time.time()))
+        self.clients = clients
+        self.polled: set[str] = set()  # uids of the jobs whose servers are looked at regularly
         self.eyes = Eyes(kube)
         self.hands = Hands(kube, self.admin)
-
-
-def _version(obj: Object) -> int:
-    """Resource versions are comparable numbers (https://kubernetes.io/docs/reference/using-api/api-concepts)."""
-    text = obj["metadata"].get("resourceVersion") or "0"
-    return int(text) if text.isdecimal() else 0

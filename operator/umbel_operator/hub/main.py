@@ -11,6 +11,7 @@ import kopf
 
 from umbel_operator import health, logs, names
 from umbel_operator.hub import authority, operator
+from umbel_operator.hub.clients import ClientBook
 from umbel_operator.hub.join import published
 from umbel_operator.hub.join.grants import Grants
 from umbel_operator.hub.join.service import JoinService, listen
@@ -48,7 +49,8 @@ async def serve(
     late: list[Parts] = []
     jobs = operator.Jobs(late)
     book = SiloBook(kube, jobs.wake_silos)
-    late.append(Parts(kube, signing, book, settings, metrics))
+    clients = ClientBook(kube, jobs.client_heard)
+    late.append(Parts(kube, signing, book, clients, settings, metrics))
     logs.info("ready", version=version)
     watching = [
         asyncio.create_task(work)
@@ -56,7 +58,8 @@ async def serve(
             book.run(),
             heartbeat.run(),
             heartbeat.listen(),
-            operator.watch_parts(kube, jobs),
+            clients.run(),
+            operator.watch_pods(kube, jobs),
             operator.count(jobs),
             authority.keep(kube, settings, signing, jobs.wake_all),
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, TypeVar
 
 from umbel_operator import names
 from umbel_operator.conditions import find, seconds
-from umbel_operator.hub.manifests.common import SERVER
+from umbel_operator.hub.attention import Name, Need
+from umbel_operator.hub.kept import kept
 from umbel_operator.hub.manifests.pod import ADMIN
-from umbel_operator.hub.observed import Key, Object, key
+from umbel_operator.hub.observed import Key, Object, Observed, key
 from umbel_operator.kube import (
     CONFIG_MAP,
     FEDERATED_CLIENT,
@@ -24,45 +25,89 @@ from umbel_operator.kube import (
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     TLS_ROUTE,
+    Kind,
     Kube,
 )
 
-KINDS = (SERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, CONFIG_MAP, PVC, STATEFUL_SET)
+T = TypeVar("T")
 
 
 class Eyes:
-    """Reads; keeps nothing."""
+    """Reads by name, which costs the API server the same however many jobs there are; keeps nothing."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    async def objects(self, obj: Object) -> dict[Key, Object]:
-        """Of the job, in its namespace. Raises ApiError."""
-        namespace, selector = obj["metadata"]["namespace"], f"{names.JOB_UID}={obj['metadata']['uid']}"
-        kinds = list(KINDS)
-        if _expose(obj).get("type") == "Gateway":
-            kinds.append(TLS_ROUTE)
-        lists = await asyncio.gather(*(self._kube.list(kind, namespace, selector=selector) for kind in kinds))
-        found: dict[Key, Object] = {key(item): item for items in lists for item in items}
-        # By name: the operator may not list Secrets.
-        secret = await self._kube.get(SECRET, names.server_tls(obj["metadata"]["name"]), namespace)
-        if secret is not None and (secret["metadata"].get("labels") or {}).get(names.JOB_UID) == obj["metadata"]["uid"]:
-            found[key(secret)] = secret
-        return found
+    async def look(
+        self, obj: Object, before: Observed, need: Need, known: Iterable[Name], applied: Container[Key]
+    ) -> Observed:
+        """``before``, with what is needed read anew. ``known``: the job's clients, by name. ``applied``: what this
+        process has applied; of the rest, all is kept for a pass to compare. Raises ApiError."""
+        wanted = sorted(known if need.clients is None else need.clients)
+        seen = await asyncio.gather(
+            self._objects(obj, applied) if need.objects else _as_it_was(before.objects),
+            self._pod(obj) if need.pod else _as_it_was((before.pod, before.pod_node_lost)),
+            self._gateway(obj) if need.objects else _as_it_was(before.gateway),
+            self._addresses(obj) if need.objects else _as_it_was(before.addresses),
+            self._clients(obj, wanted, applied),
+        )
+        objects, (pod, lost), gateway, addresses, found = seen
+        clients = before.clients
+        if need.clients is None:
+            clients = found
+        elif wanted:
+            read_anew = {name for _, name in wanted}
+            clients = {**{name: item for name, item in clients.items() if name not in read_anew}, **found}
+        return Observed(objects, pod, lost, gateway, clients, addresses=addresses)
 
-    async def clients(self, uid: str) -> dict[str, Object]:
-        found = await self._kube.list(FEDERATED_CLIENT, selector=f"{names.JOB_UID}={uid}")
-        return {item["metadata"]["name"]: item for item in found}
-
-    async def pod(self, obj: Object) -> Object | None:
+    async def _objects(self, obj: Object, applied: Container[Key]) -> dict[Key, Object]:
+        """Of the job, in its namespace."""
         meta = obj["metadata"]
-        selector = f"{names.JOB_UID}={meta['uid']},{names.COMPONENT}={SERVER}"
-        pods = await self._kube.list(POD, meta["namespace"], selector=selector)
-        return pods[0] if pods else None
+        server, admin = names.server(meta["name"]), names.admin(meta["name"])
+        wanted = [(kind, server) for kind in (SERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, CONFIG_MAP, STATEFUL_SET)]
+        wanted += [(SERVICE, admin), (SECRET, names.server_tls(meta["name"]))]
+        wanted.append((PVC, names.model_volume(meta["name"], meta["uid"])))
+        if _expose(obj).get("type") == "Gateway":
+            wanted.append((TLS_ROUTE, server))
+        own = (self._own(kind, name, meta["namespace"], meta["uid"]) for kind, name in wanted)
+        found = [item for item in await asyncio.gather(*own) if item is not None]
+        return {key(item): kept(item, key(item) not in applied) for item in found}
 
-    async def node_lost(self, pod: Object | None) -> float | None:
+    async def _clients(self, obj: Object, wanted: Iterable[Name], applied: Container[Key]) -> dict[str, Object]:
+        uid = obj["metadata"]["uid"]
+        own = (self._own(FEDERATED_CLIENT, name, namespace, uid) for namespace, name in wanted)
+        found = [item for item in await asyncio.gather(*own) if item is not None]
+        return {item["metadata"]["name"]: kept(item, key(item) not in applied) for item in found}
+
+    async def _pod(self, obj: Object) -> tuple[Object | None, float | None]:
+        """And since when its node is silent."""
+        meta = obj["metadata"]
+        pod = await self._own(POD, f"{names.server(meta['name'])}-0", meta["namespace"], meta["uid"])
+        return (None if pod is None else kept(pod)), await self._node_lost(pod)
+
+    async def _own(self, kind: Kind, name: str, namespace: str, uid: str) -> Object | None:
+        """None: it is not there, or not this job's."""
+        found = await self._kube.get(kind, name, namespace)
+        if found is None or (found["metadata"].get("labels") or {}).get(names.JOB_UID) != uid:
+            return None
+        return {**found, "apiVersion": kind.api_version, "kind": kind.kind}
+
+    async def clients_left(self, obj: Object, known: Iterable[Name], trust_domain: str) -> dict[str, Object]:
+        """All that a job to be deleted may have, those too that were made a moment ago and no watch has shown. Raises
+        ApiError."""
+        meta, silos = obj["metadata"], obj["spec"].get("silos")
+        if silos is None:
+            found = await self._kube.list(FEDERATED_CLIENT, selector=f"{names.JOB_UID}={meta['uid']}")
+            return {item["metadata"]["name"]: item for item in found}
+        listed = {
+            (names.silo_namespace(s["name"]), names.client(trust_domain, meta["namespace"], meta["name"], s["name"]))
+            for s in silos
+        }
+        return await self._clients(obj, sorted({*known, *listed}), ())
+
+    async def _node_lost(self, pod: Object | None) -> float | None:
         """Since when the node of a pod is silent."""
-        if pod is None or not pod["spec"].get("nodeName") or not _suspicious(pod):
+        if pod is None or not pod["spec"].get("nodeName") or not suspicious(pod):
             return None
         node = await self._kube.get(NODE, pod["spec"]["nodeName"])
         if node is None:
@@ -70,7 +115,7 @@ class Eyes:
         ready = find((node.get("status") or {}).get("conditions"), "Ready")
         return seconds(ready["lastTransitionTime"]) if ready.get("status") == "Unknown" else None
 
-    async def gateway(self, obj: Object) -> Object | None:
+    async def _gateway(self, obj: Object) -> Object | None:
         reference = _expose(obj).get("gatewayRef")
         if not reference:
             return None
@@ -78,7 +123,7 @@ class Eyes:
             GATEWAY, reference["name"], reference.get("namespace", obj["metadata"]["namespace"])
         )
 
-    async def addresses(self, obj: Object) -> tuple[str, ...]:
+    async def _addresses(self, obj: Object) -> tuple[str, ...]:
         """Of the hub's ready nodes, external ones first; only for a server exposed by its nodes' ports."""
         expose = _expose(obj)
         if expose.get("type") != "NodePort" or expose.get("host"):
@@ -88,6 +133,10 @@ class Eyes:
         found = [a for node in ready for a in node["status"].get("addresses", ())]
         kinds = ("ExternalIP", "InternalIP")
         return tuple(a["address"] for kind in kinds for a in found if a["type"] == kind)
+
+
+async def _as_it_was(value: T) -> T:
+    return value
 
 
 def admin_address(objects: Mapping[Key, Object], obj: Object) -> str | None:
@@ -104,6 +153,7 @@ def _expose(obj: Object) -> Mapping[str, Any]:
     return (obj["spec"].get("server") or {}).get("expose") or {}
 
 
-def _suspicious(pod: Object) -> bool:
+def suspicious(pod: Object) -> bool:
+    """Whether it may be on a node that is silent."""
     ready = find((pod.get("status") or {}).get("conditions"), "Ready")
     return "deletionTimestamp" in pod["metadata"] or ready.get("status") != "True"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from umbel_operator.digest import Applied
@@ -67,6 +67,17 @@ class Observed:
     addresses: tuple[str, ...] = ()
     applied: Mapping[Key, Applied] = field(default_factory=dict)
     told: Told | None = None
+
+
+def with_written(seen: Observed, written: Iterable[Object]) -> Observed:
+    """``seen``, with what was applied since as the API then had it."""
+    objects, clients = dict(seen.objects), dict(seen.clients)
+    for live in written:
+        if live["kind"] == "FederatedClient":
+            clients[live["metadata"]["name"]] = live
+        else:
+            objects[key(live)] = live
+    return replace(seen, objects=objects, clients=clients)
 
 
 @dataclass(frozen=True, slots=True)

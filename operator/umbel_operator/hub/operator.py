@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import kopf
@@ -16,11 +16,12 @@ import kopf
 from umbel.wire import pki
 from umbel_operator import names
 from umbel_operator.access import Access
+from umbel_operator.hub.attention import Name
 from umbel_operator.hub.figures import figures, listed, phase
 from umbel_operator.hub.loop import JobLoop, Parts
 from umbel_operator.hub.manifests.common import SERVER
 from umbel_operator.hub.observed import Object, Silo
-from umbel_operator.kube import FEDERATED_CLIENT, POD, ApiError, Kind, Kube
+from umbel_operator.kube import POD, ApiError, Kube
 
 RETRY_SECONDS = 2.0
 COUNT_SECONDS = 5.0
@@ -43,9 +44,13 @@ class Jobs:
             self.loops[uid] = JobLoop(obj, self.parts)
         return self.loops[uid]
 
-    def wake(self, uid: str | None) -> None:
+    def client_heard(self, uid: str, name: Name, version: int | None) -> None:
         if uid in self.loops:
-            self.loops[uid].wake()
+            self.loops[uid].client_heard(name, version)
+
+    def pod_heard(self, uid: str) -> None:
+        if uid in self.loops:
+            self.loops[uid].pod_heard()
 
     def wake_all(self) -> None:
         for loop in self.loops.values():
@@ -109,8 +114,10 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
         loop = jobs.loop(obj)
         try:
             async with loop.lock:
-                clients = await jobs.parts.eyes.clients(obj["metadata"]["uid"])
-                await jobs.parts.hands.remove(obj, clients)
+                parts = jobs.parts
+                known = parts.clients.of(obj["metadata"]["uid"])
+                clients = await parts.eyes.clients_left(obj, known, parts.settings.trust_domain)
+                await parts.hands.remove(obj, clients)
         except ApiError as error:
             raise kopf.TemporaryError(f"{error.status} {error.reason}", delay=RETRY_SECONDS) from None
         finally:
@@ -124,8 +131,11 @@ async def _until(stopped: kopf.DaemonStopped) -> None:
 
 
 def plain(body: kopf.Body) -> dict[str, Any]:
-    """kopf's views as the dict that came over the wire."""
-    return dict(body)
+    """kopf's views as the dict that came over the wire. Who wrote which field is a good half of it and read by nobody:
+    it is dropped from what kopf keeps, too."""
+    whole = dict(body)
+    whole["metadata"].pop("managedFields", None)
+    return whole
 
 
 def connection(access: Access) -> kopf.ConnectionInfo:
@@ -141,7 +151,10 @@ def connection(access: Access) -> kopf.ConnectionInfo:
 
 
 class NothingKept(kopf.DiffBaseStorage):
-    """kopf's copy of an object as last handled: there are no handlers that need it."""
+    """kopf's copy of an object as last handled, and the one to compare it with: no handler needs either."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
         return self.build(body=body)
@@ -164,18 +177,11 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-async def watch_parts(kube: Kube, jobs: Jobs) -> None:
-    """What jobs are made of, and others change: server pods and FederatedClients. Their labels say whose they are, and
-    nothing else of them is asked for: there may be thousands."""
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_watch(kube, jobs, POD, f"{names.COMPONENT}={SERVER}"))
-        tasks.create_task(_watch(kube, jobs, FEDERATED_CLIENT, names.JOB_UID))
-
-
-async def _watch(kube: Kube, jobs: Jobs, kind: Kind, selector: str) -> None:
-    async for change, item in kube.watch(kind, selector=selector, metadata_only=True):
+async def watch_pods(kube: Kube, jobs: Jobs) -> None:
+    """The servers'. Their labels say whose they are, and nothing else of them is asked for."""
+    async for change, item in kube.watch(POD, selector=f"{names.COMPONENT}={SERVER}", metadata_only=True):
         if change != "SYNCED":
-            jobs.wake((item["metadata"].get("labels") or {}).get(names.JOB_UID))
+            jobs.pod_heard((item["metadata"].get("labels") or {}).get(names.JOB_UID, ""))
 
 
 async def count(jobs: Jobs) -> None:

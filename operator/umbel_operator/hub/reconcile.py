@@ -14,16 +14,16 @@ from umbel_operator.conditions import Condition, merge, seconds, timestamp
 from umbel_operator.digest import same, stamped
 from umbel_operator.hub import course as courses
 from umbel_operator.hub import reasons, server_pod, status
+from umbel_operator.hub.attention import ADDRESS_SECONDS, POD_SECONDS
 from umbel_operator.hub.course import Course
 from umbel_operator.hub.endpoint import endpoint
 from umbel_operator.hub.manifests import client, pod, server
 from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.observed import Object, Observed, Told, key
 from umbel_operator.hub.participants import Standing, selected, standings
-from umbel_operator.hub.plan import RESYNC_SECONDS, Action, Announce, Apply, Delete, Plan, SetStatus, Tell
+from umbel_operator.hub.plan import REST_SECONDS, RESYNC_SECONDS, Action, Announce, Apply, Delete, Plan, SetStatus, Tell
 from umbel_operator.hub.settings import Settings
 
-UNCERTAIN_SECONDS = 60.0  # between two looks at the node of a pod that does not run
 NODE_LOST_SECONDS = 300.0
 
 
@@ -71,15 +71,14 @@ def reconcile(obj: Object, observed: Observed, settings: Settings, now: float) -
     url, waiting = endpoint(job, observed)
     view = View(obj, identity, job, observed, settings, where, standing, url, now)
     wanted = [*_server_objects(view), *_clients(view)]
-    actions: list[Action] = [
-        Apply(stamped(w)) for w in wanted if not same(w, _live(observed, w), observed.applied.get(key(w)))
-    ]
+    settled = tuple(key(w) for w in wanted if same(w, _live(observed, w), observed.applied.get(key(w))))
+    actions: list[Action] = [Apply(stamped(w)) for w in wanted if key(w) not in settled]
     actions += _leftovers(view, wanted)
     actions += _lost_pod(view)
     actions += _tell(view)
     after = status.build(obj, job, where, observed.server, sight, standing, url, waiting, now)
     actions += _status_actions(obj, after)
-    return Plan(tuple(actions), _again(view))
+    return Plan(tuple(actions), _again(view), settled=settled)
 
 
 # ---- the manifest
@@ -305,11 +304,14 @@ def _status_actions(obj: Object, after: dict[str, Any]) -> list[Action]:
 def _again(view: View) -> float:
     """After how long time alone may change something."""
     course, now = view.course, view.now
-    moments = [RESYNC_SECONDS]
+    moments = [RESYNC_SECONDS if course.server_runs else REST_SECONDS]
+    service = ("Service", view.identity.namespace, names.server(view.identity.name))
+    if course.server_runs and view.url is None and service in view.observed.objects:
+        moments.append(ADDRESS_SECONDS)
     if course.again is not None:
         moments.append(course.again)
     if view.observed.pod is not None and not server_pod.runs(view.observed.pod):
-        moments.append(UNCERTAIN_SECONDS)
+        moments.append(POD_SECONDS)
     if view.observed.pod_node_lost is not None:
         moments.append(view.observed.pod_node_lost + NODE_LOST_SECONDS - now)
     ttl = view.job.spec.ttl_seconds_after_finished

@@ -48,7 +48,7 @@ def test_what_an_earlier_process_applied_is_the_same_where_it_says_all_that_is_w
 
 def test_a_volume_that_its_administrator_has_enlarged_is_left_alone() -> None:
     wanted = {"kind": "PersistentVolumeClaim", "metadata": {}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
-    enlarged = stamped(wanted)
+    enlarged = copy.deepcopy(stamped(wanted))
     enlarged["spec"]["resources"]["requests"]["storage"] = "5Gi"
     assert same(wanted, enlarged, None)
 

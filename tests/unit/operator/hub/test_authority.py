@@ -43,7 +43,7 @@ def client(request: str | None, certificate: str | None = None, silo: str = "hos
 
 
 def signed(authority: Authority, request: str, now: float | None = None, **more: Any) -> str:
-    found, faults = authority.certificates({"c": client(request, **more)}, {}, now or time.time())
+    found, faults = authority.certificates({"c": client(request, **more)}, now or time.time())
     assert not faults
     return found["c"]
 
@@ -89,13 +89,13 @@ def of_another_key() -> str:
 @pytest.mark.parametrize("make", [lambda: "garbage", lambda: "\x00", rsa_request, other_curve, of_another_key])
 def test_what_it_cannot_vouch_for_it_refuses(authority: Authority, make: Any) -> None:
     good = client(csr())
-    found, faults = authority.certificates({"bad": client(make()), "good": good}, {}, time.time())
+    found, faults = authority.certificates({"bad": client(make()), "good": good}, time.time())
     assert set(found) == {"good"}
     assert set(faults) == {"bad"}
 
 
 def test_nobody_is_certified_unasked(authority: Authority) -> None:
-    assert authority.certificates({"c": client(None)}, {}, time.time()) == ({}, {})
+    assert authority.certificates({"c": client(None)}, time.time()) == ({}, {})
 
 
 def test_it_signs_once_until_two_thirds_of_the_life(authority: Authority) -> None:
@@ -103,13 +103,6 @@ def test_it_signs_once_until_two_thirds_of_the_life(authority: Authority) -> Non
     first = signed(authority, request, now)
     assert signed(authority, request, now + 15.9 * HOUR, certificate=first) == first
     assert signed(authority, request, now + 16.1 * HOUR, certificate=first) != first
-
-
-def test_nothing_is_signed_twice_while_the_api_still_shows_the_old(authority: Authority) -> None:
-    request, now = csr(), time.time()
-    first = signed(authority, request, now)
-    found, _ = authority.certificates({"c": client(request)}, {"c": first}, now)
-    assert found == {"c": first}
 
 
 def test_another_key_or_another_authority_is_signed_anew(authority: Authority) -> None:

@@ -86,10 +86,11 @@ def test_the_passes_come_to_rest_and_then_want_nothing(events: list[tuple[Any, .
 def test_what_is_there_in_the_end_does_not_depend_on_what_was_seen_between(
     events: list[tuple[Any, ...]], looks: set[int]
 ) -> None:
-    """Two operators, one that saw everything and one that saw only some of it, end alike."""
+    """Two operators, one that saw everything and one that saw only some of it, and kept little of that, end alike."""
     ends = []
-    for seen in (set(range(8)), looks):
+    for seen, little in ((set(range(8)), False), (looks, True)):
         world = World()
+        world.keeps_little = little
         world.settle()
         for number, event in enumerate(events):
             happen(world, event)

@@ -8,6 +8,7 @@ from typing import Any
 
 from umbel_operator import names
 from umbel_operator.digest import Applied, stored
+from umbel_operator.hub.kept import kept, packed, unpacked
 from umbel_operator.hub.observed import Observed, ServerSight, Silo, Tls, Told, key
 from umbel_operator.hub.plan import Announce, Apply, Delete, Plan, SetStatus, Tell
 from umbel_operator.hub.reconcile import reconcile
@@ -60,6 +61,7 @@ class World:
         self.events: list[Announce] = []
         self.balancer: str | None = None
         self.deleted: list[Delete] = []
+        self.keeps_little = False  # passes see what the operator keeps of objects, not the whole of them
 
     # ---- what happens
 
@@ -118,7 +120,8 @@ class World:
 
     def plan(self) -> Plan:
         before = copy.deepcopy((self.obj, self.objects, self.clients))
-        plan = reconcile(self.obj, self.observed(), SETTINGS, self.now)
+        observed = small(self.observed()) if self.keeps_little else self.observed()
+        plan = reconcile(self.obj, observed, SETTINGS, self.now)
         assert before == (self.obj, self.objects, self.clients), "a pass changes nothing of what it was shown"
         return plan
 
@@ -207,8 +210,24 @@ class World:
         return {client["spec"]["silo"]: client["spec"]["desiredState"] for client in self.clients.values()}
 
 
+def small(observed: Observed) -> Observed:
+    """As an operator has it that has looked before."""
+    return replace(
+        observed,
+        objects={index: kept(obj) for index, obj in observed.objects.items()},
+        clients=unpacked(packed({name: kept(obj) for name, obj in observed.clients.items()})),
+        pod=None if observed.pod is None else kept(observed.pod),
+    )
+
+
 def _pod() -> Object:
-    return {"metadata": {"name": "digits-server-0", "namespace": "default", "uid": "pod"}, "spec": {}, "status": {}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "digits-server-0", "namespace": "default", "uid": "pod"},
+        "spec": {},
+        "status": {},
+    }
 
 
 def started(**spec: Any) -> World:
