@@ -1,0 +1,150 @@
+"""How long a job on real clusters takes to start, and to go on after each kill.
+
+    python benchmarks/recovery.py [--only server,client,operator,agent,apiserver,kubelet] [--again N]
+
+Two clusters of one node each, as the tests of the cluster have them: a hub with two silos, and a second with two more.
+Images are there already. ``start`` is from the apply to the first round's opening and to its commit, as the job's
+status tells them. For a kill: from the kill until the next round commits that was opened after it, beside what a round
+of the same job takes undisturbed. A round that goes on through a kill counts as well: for pieces that no round needs it
+is the next one that commits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT / "hack/cluster"), str(ROOT / "tests")]
+# Rounds of about a second, and more of them than any kill lasts.
+LONG = {"app__config": {"epochs": 60, "batchSize": 16, "learningRate": 0.1, "hidden": 32}, "rounds__total": 400}
+SILO = "silo-3"
+WARM_ROUNDS = 6
+PATIENCE = 180.0
+
+
+def kill_server(federation: Any, job: Any) -> None:
+    for pid in job.server_processes():
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_client(federation: Any, job: Any) -> None:
+    pod = job.client_pods(SILO)[0]["metadata"]["name"]
+    federation.cluster_of(SILO).kubectl("delete", "pod", pod, "-n", SILO, "--grace-period=0", "--force")
+
+
+def kill_operator(federation: Any, job: Any) -> None:
+    federation.kill("operator")
+    federation.start_operator()
+
+
+def kill_agent(federation: Any, job: Any) -> None:
+    federation.kill(SILO)
+    federation.start_agent(SILO)
+
+
+def kill_piece(name: str) -> Callable[[Any, Any], None]:
+    def kill(federation: Any, job: Any) -> None:
+        federation.hub.kill(name)
+        federation.hub.start(name)
+
+    return kill
+
+
+KILLS: dict[str, Callable[[Any, Any], None]] = {
+    "server": kill_server,
+    "client": kill_client,
+    "operator": kill_operator,
+    "agent": kill_agent,
+    "apiserver": kill_piece("apiserver"),
+    "kubelet": kill_piece("kubelet"),
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--only", default=",".join(KILLS), help="kills, with commas between them")
+    options.add_argument("--again", type=int, default=1, help="how often each kill is done; the median counts")
+    chosen = options.parse_args()
+    kills = [name for name in chosen.only.split(",") if name]
+    if unknown := set(kills) - KILLS.keys():
+        options.error(f"--only: {', '.join(sorted(unknown))}: one of {', '.join(KILLS)}")
+    from cluster.conftest import running
+    from cluster.federation import Federation
+    from umbel_cluster import images
+
+    with tempfile.TemporaryDirectory(prefix="umbel-bench-") as folder, running("a") as hub, running("b") as other:
+        image = images.example(ROOT / "examples/digits")
+        for each in (hub, other):
+            each.import_image(image)
+        federation = Federation(hub, other, Path(folder))
+        try:
+            federation.start()
+            measure(federation, kills, chosen.again)
+        finally:
+            federation.stop()
+
+
+def measure(federation: Any, kills: list[str], again: int) -> None:
+    with federation.job("recovery", **LONG) as job:
+        applied = time.time()
+        first = opened(job, 1)
+        print(f"start: the first round opens after {first - applied:.1f} s", flush=True)
+        job.until_round(WARM_ROUNDS)
+        undisturbed = statistics.median(took(entry) for entry in job.status["history"])
+        print(f"a round undisturbed: {undisturbed:.2f} s\n")
+        print("| killed | s until a round is committed that opened after it | times a round |\n|---|---|---|")
+        for name in kills:
+            seconds = statistics.median(recovered(federation, job, name) for _ in range(again))
+            print(f"| {name} | {seconds:.1f} | {seconds / undisturbed:.1f} |", flush=True)
+
+
+def recovered(federation: Any, job: Any, name: str) -> float:
+    """Seconds from the kill to the end of the next committed round that began after it. Clocks are this machine's."""
+    job.until_round(job.status["round"]["number"] + 1)
+    killed = time.time()
+    KILLS[name](federation, job)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for entry in committed(job):
+            if began(entry) >= killed:
+                return began(entry) + took(entry) - killed
+        time.sleep(0.25)
+    raise SystemExit(f"{name}: no round was committed within {PATIENCE:.0f} s\n{job.story()}")
+
+
+def opened(job: Any, number: int) -> float:
+    """Unix time at which a round began, once it is committed."""
+    return float(job.until(lambda j: next((began(e) for e in committed(j) if e["round"] == number), None), "a round"))
+
+
+def committed(job: Any) -> list[dict[str, Any]]:
+    """Nothing while the API server is away."""
+    try:
+        history = job.status.get("history") or []
+    except Exception:
+        return []
+    return [entry for entry in history if entry["outcome"] == "Committed"]
+
+
+def began(entry: dict[str, Any]) -> float:
+    from umbel_operator.conditions import seconds
+
+    return float(seconds(entry["started"]))
+
+
+def took(entry: dict[str, Any]) -> float:
+    said = entry["seconds"]
+    return float(sum(said.values()) if isinstance(said, dict) else said)
+
+
+if __name__ == "__main__":
+    main()
