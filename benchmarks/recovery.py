@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,10 @@ def main() -> None:
     kills = [name for name in chosen.only.split(",") if name]
     if unknown := set(kills) - KILLS.keys():
         options.error(f"--only: {', '.join(sorted(unknown))}: one of {', '.join(KILLS)}")
-    from cluster.conftest import running
-    from cluster.federation import Federation
     from umbel_cluster import images
+
+    running = import_module("cluster.conftest").running  # of tests/, which are not checked with what is here
+    Federation = import_module("cluster.federation").Federation
 
     with tempfile.TemporaryDirectory(prefix="umbel-bench-") as folder, running("a") as hub, running("b") as other:
         image = images.example(ROOT / "examples/digits")
