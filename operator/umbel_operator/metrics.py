@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-SILO_STATES = ("Ready", "Unknown", "Suspended")
+SILO_STATES = ("Ready", "Unknown", "Invited", "Suspended")
 PHASES = ("Progressing", "Suspended", "Complete", "Failed")
 WAITING = ("Starting", "WaitingForSilos", "WaitingForEndpoint", "TooFewSilos")
 FAILURES = (

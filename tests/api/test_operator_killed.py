@@ -1,13 +1,12 @@
 """The operator is killed at every single write of a job's life; the next one ends where an undisturbed one does.
 
-There is no node here, so that no server runs: what a server's answers lead to is tested as a pure function, and on
-real clusters.
+There is no node here: the job's server is played (`played.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ import pytest
 from umbel_cluster.api import Api
 
 from umbel.wire.pki import new_request
+from umbel_operator import names
 
 from .hub import COLLECTED, Operator, install, made, manifest, until
+from .played import playing
 from .proxy import Proxy, between, kubeconfig_for
 
 pytestmark = pytest.mark.api
@@ -50,8 +51,13 @@ def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: 
 
 
 def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
-    """Made, certified, suspended, resumed, deleted; what there was at its height, in terms of what was asked for."""
+    """Made, certified, trained for a round, suspended, resumed, completed, deleted; what there was at its height, in
+    terms of what was asked for, and how it ended."""
     keep_alive = lambda: operator.runs or operator.start()  # noqa: E731
+
+    def comes(true: Callable[[], Any], what: str) -> None:
+        until(lambda: (keep_alive(), true())[1], what, told=lambda: _story(api, operator, name))
+
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest(name, SILOS)))
 
     def settled() -> dict[str, Any] | None:
@@ -66,17 +72,32 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
         return found if whole and _reason(status) == "Starting" else None
 
     height = until(settled, f"{name} made", told=lambda: _story(api, operator, name))
-    api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
-    until(lambda: (keep_alive(), _reason(_status(api, name)) == "Suspended")[1], "suspended")
-    until(lambda: (keep_alive(), all(_desired(o) == "Suspended" for o in _clients(api, name)))[1], "told to the silos")
+    with playing(api, name, epoch=1, rounds=0, silos=len(SILOS)) as server:
+        comes(lambda: _reason(_status(api, name)) == "Training", "training")
+        comes(lambda: (server.members, server.total) == (frozenset(SILOS), 5), "the members told")
+        server.commits()
+        comes(lambda: _status(api, name)["round"]["number"] == 1, "a round")
+        api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        comes(lambda: not api.kubectl("get", "pod", f"{name}-server-0", "--ignore-not-found"), "its pod gone")
+    comes(lambda: _reason(_status(api, name)) == "Suspended", "suspended")
+    comes(lambda: all(_desired(o) == "Suspended" for o in _clients(api, name)), "told to the silos")
     api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
-    until(lambda: (keep_alive(), all(_desired(o) == "Running" for o in _clients(api, name)))[1], "resumed")
+    comes(lambda: all(_desired(o) == "Running" for o in _clients(api, name)), "resumed")
+    with playing(api, name, epoch=2, rounds=1, silos=len(SILOS), pod=comes) as server:
+        server.commits()
+        comes(lambda: _status(api, name)["round"]["number"] == 2, "another round")
+        server.completes()
+        comes(lambda: _reason(_status(api, name)) == "Complete", "complete")
+        server.ends()
+    comes(lambda: all(_desired(o) == "Finished" for o in _clients(api, name)), "the silos told of the end")
+    comes(lambda: _volume(api, name).get(names.MODEL), "its model written on the volume")
+    end = _told(_status(api, name))
     api.kubectl("delete", "fj", name, "--wait=false")
-    until(lambda: (keep_alive(), not api.kubectl("get", "fj", name, "--ignore-not-found").strip())[1], "deleted")
+    comes(lambda: not api.kubectl("get", "fj", name, "--ignore-not-found").strip(), "deleted")
     collected = lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name))  # noqa: E731
     until(collected, "nothing left", COLLECTED, told=lambda: _story(api, operator, name))
     api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
-    return {_plain(key): _asked(obj) for key, obj in height.items()}
+    return {**{_plain(key): _asked(obj) for key, obj in height.items()}, "end": end}
 
 
 def _story(api: Api, operator: Operator, name: str) -> str:
@@ -104,6 +125,19 @@ def _desired(client: dict[str, Any]) -> str:
 
 def _status(api: Api, name: str) -> dict[str, Any]:
     return dict(json.loads(api.kubectl("get", "fj", name, "-o", "json")).get("status") or {})
+
+
+def _volume(api: Api, name: str) -> dict[str, str]:
+    """The annotations of the model's volume."""
+    (volume,) = (obj for key, obj in made(api, name).items() if key.startswith("PersistentVolumeClaim"))
+    return dict(volume["metadata"].get("annotations") or {})
+
+
+def _told(status: dict[str, Any]) -> dict[str, Any]:
+    """Of a status, without times and the name of the volume."""
+    conditions = sorted((c["type"], c["status"], c["reason"]) for c in status["conditions"])
+    model = {key: value for key, value in status["model"].items() if key != "volume"}
+    return {"conditions": conditions, "model": model, **{key: status[key] for key in ("round", "silos", "history")}}
 
 
 def _reason(status: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ def operator(api: Api, tmp_path: Path) -> Iterator[Operator]:
     """With the rights that it is shipped with."""
     api.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(_gateways()))
     install(api, SILOS)
+    # Another test's operator has made it here with other rights.
+    api.kubectl("delete", "lease", "-n", "umbel-system", "--all")
     join = f"127.0.0.1:{free_port()}"
     started = Operator(api.kubeconfig_for("umbel-system", "umbel-operator"), tmp_path, "--join", join)
     started.start()

@@ -74,8 +74,7 @@ def played(folder: Path) -> Iterator[Scene]:
             scene.alarm("UmbelOperatorAbsent")
             hub.start_operator()
             prometheus.target("operator", hub.plain)
-            prometheus.until('fl_silos{state="Unknown"}', len(SILOS))
-            scene.alarm("UmbelSiloUnknown")
+            prometheus.until('fl_silos{state="Invited"}', len(SILOS))
             hub.agents(*SILOS)
             prometheus.until('fl_silos{state="Ready"}', len(SILOS))
             _course(scene, hub, folder)
@@ -173,13 +172,22 @@ def _hanging(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
 
 
 def _away(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
-    """A job whose server cannot start, and then an API server that is away."""
+    """Agents that are silent, a job whose server cannot start, and then an API server that is away while a job goes
+    on."""
+    going = hubs.Job(hub, _job("going", rounds={"total": 1, "timeoutSeconds": 600}), folder / "going")
+    going.control.order("fit.1", "hold")
+    going.start_server()
+    going.start_clients(SILOS)
+    going.control.await_all(SILOS, "fit", 1)
+    hub.agents()
     wrong = hubs.Job(hub, _job("wrong", strategy={"name": "nowhere:Rule"}), folder / "wrong")
     wrong.end_with(wrong.start_server())
     scene.alarm("UmbelJobFailed")
+    scene.alarm("UmbelSiloUnknown")
     with hub.without_api():
         scene.alarm("UmbelOperatorDeaf")
-        scene.alarm("UmbelReconcileErrors")  # a job that has ended is looked at once a minute
+        going.control.end("fit.1")
+        scene.alarm("UmbelReconcileErrors")  # its status cannot be written
 
 
 def text(address: str) -> bytes:

@@ -66,6 +66,8 @@ def serving(folder: Path) -> Iterator[Api]:
     """An API server with its controllers for as long as the block lasts; everything is in `folder`."""
     ports = Ports(*(free_port() for _ in range(5)))
     with stopping(Components(folder / "logs")) as components:
-        control = ControlPlane(folder, components, "127.0.0.1", [], ports, "10.96.0.0/16", audit=folder / "audit.log")
+        # Services have addresses of this machine's, so that what stands in for a pod can be reached at them.
+        services = f"127.{64 + ports.api % 64}.0.0/16"
+        control = ControlPlane(folder, components, "127.0.0.1", [], ports, services, audit=folder / "audit.log")
         control.start("controller-manager")
         yield Api(control)

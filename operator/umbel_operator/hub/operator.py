@@ -198,4 +198,6 @@ def _name(job: Object) -> tuple[str, str]:
 def _state(silo: Silo) -> str:
     if silo.suspended:
         return "Suspended"
+    if silo.alive is None:
+        return "Invited"  # or added, and its agent was never heard
     return "Ready" if silo.alive else "Unknown"
