@@ -23,6 +23,7 @@ from .proxy import Proxy, between, kubeconfig_for
 pytestmark = pytest.mark.api
 
 SILOS = ["one", "two", "three"]
+PARTS = 4  # of the writes, each a test of its own: they take minutes
 
 
 @pytest.fixture
@@ -38,13 +39,14 @@ def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
     started.kill()
 
 
-def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: Operator) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: Operator, part: int) -> None:
     install(api, SILOS)
     operator.start()
     undisturbed = _life(api, operator, "job")
     writes = len(proxy.calls)
-    assert writes > 15, proxy.calls
-    for number in range(1, writes + 1):
+    assert writes > 30, proxy.calls
+    for number in range(1 + part, writes + 1, PARTS):
         proxy.reset()
         proxy.at, proxy.cut = number, operator.kill
         assert _life(api, operator, "job") == undisturbed, f"killed at {number}: {proxy.calls[number - 1]}"
@@ -91,6 +93,7 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
         server.ends()
     comes(lambda: all(_desired(o) == "Finished" for o in _clients(api, name)), "the silos told of the end")
     comes(lambda: _volume(api, name).get(names.MODEL), "its model written on the volume")
+    comes(lambda: _condition(_status(api, name), "ServerReady")["status"] == "False", "its server known to have gone")
     end = _told(_status(api, name))
     api.kubectl("delete", "fj", name, "--wait=false")
     comes(lambda: not api.kubectl("get", "fj", name, "--ignore-not-found").strip(), "deleted")
@@ -141,7 +144,11 @@ def _told(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reason(status: dict[str, Any]) -> str:
-    return next((c["reason"] for c in status.get("conditions", ()) if c["type"] == "Progressing"), "")
+    return str(_condition(status, "Progressing").get("reason", ""))
+
+
+def _condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
+    return next((c for c in status.get("conditions", ()) if c["type"] == type_), {})
 
 
 def _plain(key: str) -> str:

@@ -18,7 +18,7 @@ from umbel_operator.agent import agent, credentials, heartbeat, worker
 from umbel_operator.agent.backends.kubernetes import diagnosis
 from umbel_operator.agent.backends.local import restarts
 from umbel_operator.agent.backends.slurm import backend as slurm
-from umbel_operator.hub import admin, loop, plan, reconcile, server_pod, silos
+from umbel_operator.hub import admin, attention, loop, plan, reconcile, server_pod, silos
 from umbel_operator.hub.manifests import pod
 from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.settings import Settings
@@ -121,8 +121,8 @@ TIMES = {
     ],
     "The hub's operator: a server does not answer the operator": [s(admin.SECONDS)],
     "The hub's operator: what a job owns was changed or deleted by somebody": [
-        s(plan.RESYNC_SECONDS),
-        s(loop.LOOK_SECONDS),
+        s(attention.LOOK_SECONDS),
+        s(plan.REST_SECONDS),
     ],
     "A silo's agent: the process or its node": [
         s(silos.SILENT_SECONDS),
