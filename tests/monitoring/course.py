@@ -19,6 +19,7 @@ from umbel_monitoring import alerts, rule
 
 from . import hub as hubs
 from . import prometheus as prometheuses
+from .leaking import leaking
 from .prometheus import PATIENCE, Prometheus
 
 SILOS = [f"silo-{number}" for number in range(1, 5)]
@@ -38,6 +39,7 @@ SHORTER = {
     "metricsWithheld": {"rounds": 1},
     "certificateExpires": {"for": "1s", "hours": 25},
     "authorityExpires": {"for": "1s", "days": 4000},
+    "updatesHeldWhileIdle": {"for": "1s"},
     "reconcileErrors": {"for": "1s", "errors": 0},
     "operatorDeaf": {"for": "1s", "seconds": 30},
 }
@@ -135,6 +137,10 @@ def _course(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     scene.texts = {"operator": text(hub.plain), "server": text(job.metrics)}
     job.control.end(f"evaluate.{MORE}")
     prometheus.until('fl_federatedjob_status_phase{phase="Complete"}', 1)
+    with leaking(scene.texts["server"], job.name) as address:
+        prometheus.target("leaking", address)
+        scene.alarm("UmbelUpdatesHeldWhileIdle")
+        prometheus.forget("leaking")
 
 
 def _training(scene: Scene, job: hubs.Job, number: int) -> None:
