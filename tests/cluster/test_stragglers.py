@@ -92,8 +92,9 @@ def assert_counted(job: Job, outcome: str) -> None:
 
 
 def steps_accepted(job: Job, silo: str) -> int:
-    """How much of round 1 the client says that the server took; a slow one hears of it after the round has closed."""
-    told = re.compile(r"round 1: update accepted \((\d+) steps\)")
+    """How much of a round the client says that the server took. A slow one hears of it after the round has closed, and
+    of one round may never: an answer that was lost is asked for again, when the round is gone."""
+    told = re.compile(r"round \d+: update accepted \((\d+) steps\)")
     found: re.Match[str] = job.until(lambda j: told.search(j.client_log(silo)), "the client told that it counts")
     return int(found[1])
 

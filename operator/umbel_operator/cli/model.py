@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 import click
@@ -9,8 +11,11 @@ import click
 from umbel.cli.errors import CliError
 from umbel_operator.cli import volumes
 from umbel_operator.cli.options import CONTEXT, KUBECONFIG, with_hub
+from umbel_operator.conditions import is_true
 from umbel_operator.kube import FEDERATED_JOB, PVC, Kube
 from umbel_operator.table import show
+
+RELEASE_SECONDS = 120.0  # a server stays for its silos for a minute at most, and then it has to go
 
 NAMESPACE = click.option("-n", "--namespace", help="Namespace of the job; the kubeconfig's by default.")
 UID = click.option("--uid", help="Beginning of the job's uid, where several had that name.")
@@ -73,6 +78,13 @@ def get(
     async def work(kube: Kube) -> volumes.Volume:
         where = namespace or kube.access.namespace
         found = await _one(kube, where, job, uid)
+        end, waits = time.monotonic() + RELEASE_SECONDS, False
+        while found.round is None and await _complete(kube, found) and time.monotonic() < end:
+            if not waits:
+                click.echo(f"{job}: is Complete; waiting until its server has given the model to the silos", err=True)
+            waits = True
+            await asyncio.sleep(volumes.LOOK_SECONDS)
+            found = await _one(kube, where, job, found.uid)
         if found.round is None:
             raise CliError(f"{job}: has no final model yet; `kubectl get fj {job} -n {where}` tells where it stands")
         await volumes.fetch(kube, found, out, image or found.image)
@@ -80,6 +92,13 @@ def get(
 
     found = with_hub(kubeconfig, context, work)
     click.echo(f"{out}: round {found.round}, {found.digest}")
+
+
+async def _complete(kube: Kube, volume: volumes.Volume) -> bool:
+    live = await kube.get(FEDERATED_JOB, volume.job, volume.namespace)
+    if live is None or live["metadata"]["uid"] != volume.uid:
+        return False
+    return is_true((live.get("status") or {}).get("conditions"), "Complete")
 
 
 @model.command("rm")
