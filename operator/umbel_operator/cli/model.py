@@ -77,21 +77,27 @@ def get(
 
     async def work(kube: Kube) -> volumes.Volume:
         where = namespace or kube.access.namespace
-        found = await _one(kube, where, job, uid)
-        end, waits = time.monotonic() + RELEASE_SECONDS, False
-        while found.round is None and await _complete(kube, found) and time.monotonic() < end:
-            if not waits:
-                click.echo(f"{job}: is Complete; waiting until its server has given the model to the silos", err=True)
-            waits = True
-            await asyncio.sleep(volumes.LOOK_SECONDS)
-            found = await _one(kube, where, job, found.uid)
-        if found.round is None:
-            raise CliError(f"{job}: has no final model yet; `kubectl get fj {job} -n {where}` tells where it stands")
+        found = await finished(kube, where, job, uid)
         await volumes.fetch(kube, found, out, image or found.image)
         return found
 
     found = with_hub(kubeconfig, context, work)
     click.echo(f"{out}: round {found.round}, {found.digest}")
+
+
+async def finished(kube: Kube, namespace: str, job: str, uid: str | None) -> volumes.Volume:
+    """One with a final model; that of a job that has just become Complete is waited for. Raises CliError."""
+    found = await _one(kube, namespace, job, uid)
+    end, waits = time.monotonic() + RELEASE_SECONDS, False
+    while found.round is None and await _complete(kube, found) and time.monotonic() < end:
+        if not waits:
+            click.echo(f"{job}: is Complete; waiting until its server has given the model to the silos", err=True)
+        waits = True
+        await asyncio.sleep(volumes.LOOK_SECONDS)
+        found = await _one(kube, namespace, job, found.uid)
+    if found.round is None:
+        raise CliError(f"{job}: has no final model yet; `kubectl get fj {job} -n {namespace}` tells where it stands")
+    return found
 
 
 async def _complete(kube: Kube, volume: volumes.Volume) -> bool:
