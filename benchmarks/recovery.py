@@ -1,4 +1,4 @@
-"""How long a job on real clusters takes to start, and to go on after each kill.
+"""How long a job on real clusters takes to start, and to go on after each kill; and what a round costs the hub's API.
 
     python benchmarks/recovery.py [--only server,client,operator,agent,apiserver,kubelet] [--again N]
 
@@ -6,7 +6,9 @@ Two clusters of one node each, as the tests of the cluster have them: a hub with
 Images are there already. ``start`` is from the apply to the first round's opening and to its commit, as the job's
 status tells them. For a kill: from the kill until the next round commits that was opened after it, beside what a round
 of the same job takes undisturbed. A round that goes on through a kill counts as well: for pieces that no round needs it
-is the next one that commits.
+is the next one that commits. ``writes`` are all that the hub's API server was asked to change of Umbel's kinds, and all
+that was applied of any kind, by the operator and the silos' agents together, in rounds of some seconds: in shorter ones
+several are told of at once. Heartbeats (Leases) are not among them.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "hack/cluster"), str(ROOT / "tests")]
@@ -29,6 +34,10 @@ sys.path += [str(ROOT / "hack/cluster"), str(ROOT / "tests")]
 LONG = {"app__config": {"epochs": 60, "batchSize": 16, "learningRate": 0.1, "hidden": 32}, "rounds__total": 400}
 SILO = "silo-3"
 WARM_ROUNDS = 6
+# Rounds of some seconds.
+SLOW = {"app__config": {"epochs": 2500, "batchSize": 16, "learningRate": 0.01, "hidden": 32}, "rounds__total": 400}
+COUNTED_ROUNDS = 20
+WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 PATIENCE = 180.0
 
 
@@ -91,6 +100,7 @@ def main() -> None:
         try:
             federation.start()
             measure(federation, kills, chosen.again)
+            count_writes(federation)
         finally:
             federation.stop()
 
@@ -107,6 +117,31 @@ def measure(federation: Any, kills: list[str], again: int) -> None:
         for name in kills:
             seconds = statistics.median(recovered(federation, job, name) for _ in range(again))
             print(f"| {name} | {seconds:.1f} | {seconds / undisturbed:.1f} |", flush=True)
+
+
+def count_writes(federation: Any) -> None:
+    with federation.job("writes", **SLOW) as job:
+        job.until_round(2)
+        before, first = writes(federation), job.status["round"]["number"]
+        job.until_round(first + COUNTED_ROUNDS)
+        made, rounds = writes(federation) - before, job.status["round"]["number"] - first
+        took_each = statistics.median(took(entry) for entry in job.status["history"])
+    print(f"\nwrites a round, of {rounds} rounds of {took_each:.1f} s: {made.total() / rounds:.2f}")
+    print("\n".join(f"    {what}: {count / rounds:.2f} a round" for what, count in sorted(made.items())))
+
+
+def writes(federation: Any) -> Counter[str]:
+    """What the hub's API server has answered so far, by verb and resource."""
+    found = Counter[str]()
+    text = federation.hub.kubectl("get", "--raw", "/metrics")
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            if name == "apiserver_request_total" and labels["verb"] in WRITES:
+                of_umbel = labels["group"] == "umbel.dev" or labels["verb"] == "APPLY"
+                if of_umbel and labels["resource"] != "leases":
+                    resource = "/".join(filter(None, (labels["resource"], labels["subresource"])))
+                    found[f"{labels['verb']} {resource}"] += int(value)
+    return found
 
 
 def recovered(federation: Any, job: Any, name: str) -> float:

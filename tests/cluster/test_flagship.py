@@ -38,6 +38,8 @@ def test_one_job_to_complete_over_kubernetes_slurm_and_a_bare_machine(silos: Mix
         in_mid_round(job)
         with preempted(centre):
             job.until(lambda j: absent(latest(j)) == 1, "a round without it")
+            job.patch(rounds={"quorum": len(SILOS)})
+            job.until(lambda j: "1 wait in the queues" in progress(j.status)["message"], "its server knows why")
         job.until(lambda j: absent(latest(j)) == 0, "it is back in a round")
         its_part_counted(centre, job)
         ended(job, silos, SILOS)
@@ -73,8 +75,7 @@ def in_mid_round(job: Job) -> None:
 
     def training(j: Job) -> bool:
         status = j.status
-        reason = next((c["reason"] for c in status["conditions"] if c["type"] == "Progressing"), "")
-        return reason == "Training" and int(status["round"]["number"]) > closed
+        return bool(progress(status)["reason"] == "Training" and status["round"]["number"] > closed)
 
     job.until(training, "the next round trains")
 
@@ -136,6 +137,12 @@ def rotate_authority(job: Job) -> None:
 
 
 # ---- what the job tells
+
+
+def progress(status: Object) -> Object:
+    """The condition of that name; without a word before there is one."""
+    found = (c for c in status.get("conditions", ()) if c["type"] == "Progressing")
+    return {"reason": "", "message": "", **next(found, {})}
 
 
 def latest(job: Job) -> Object:
