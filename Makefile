@@ -30,8 +30,7 @@ run: .venv/.run  ## set up, then ten silos train on handwritten digits over mutu
 	.venv/bin/umbel run examples/digits/job.yaml
 
 test: .venv/.cluster .venv/.monitoring .venv/.slurm lint  ## set up, then everything: lint, types, layers, all tests
-	$(PY) -m pytest -n 2 --dist worksteal -m "not cluster"
-	$(SUDO) $(PY) -m pytest -m cluster  # two Kubernetes nodes for all of them: one process
+	hack/tests
 
 test-fast: .venv/.dev  ## the inner loop: no processes, no frameworks
 	$(PY) -m pytest -n 2 --dist worksteal -m "not process and not frameworks and not api and not cluster and not slurm"

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 from cluster.federation import unasked
 from umbel_cluster.api import Api
+from umbel_cluster.rest import UMBEL as UMBEL_API
 
 from umbel.wire import pki
 
@@ -208,9 +209,9 @@ class Federation:
 
     def client(self, silo: str) -> Object:
         """As the hub has it, signed if it asks for it."""
-        found: Object = json.loads(
-            self.api.kubectl("get", "fc", self.name(silo), "-n", f"umbel-silo-{silo}", "-o", "json")
-        )
+        path = f"{UMBEL_API}/namespaces/umbel-silo-{silo}/federatedclients/{self.name(silo)}"
+        found = self.api.client.find(path)
+        assert found is not None, path
         request = (found.get("status") or {}).get("certificateRequest") or ""
         if request and self._signed.get(silo) != request:
             uri = pki.silo_id("umbel.local", silo)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from umbel_cluster import charts
+from umbel_cluster import charts, rest
 from umbel_cluster.api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +17,12 @@ PATIENCE = 60.0
 # The API server's garbage collector looks for new kinds of objects every 30 s, and until it knows FederatedJobs it
 # tries again after pauses that double (kubernetes/pkg/controller/garbagecollector): a minute after an installation.
 COLLECTED = 120.0
+KINDS = (
+    "/apis/apps/v1/statefulsets",
+    "/apis/networking.k8s.io/v1/networkpolicies",
+    *(f"/api/v1/{kind}" for kind in ("services", "configmaps", "secrets", "persistentvolumeclaims", "serviceaccounts")),
+    f"{rest.UMBEL}/federatedclients",
+)
 
 
 class Operator:
@@ -87,6 +92,5 @@ def until(
 
 def made(api: Api, job: str) -> dict[str, Any]:
     """What there is of a job: kind, namespace, name → what it is about, without what the API server makes up."""
-    kinds = "sts,svc,netpol,cm,secret,pvc,sa,fc"
-    listed = json.loads(api.kubectl("get", kinds, "-A", "-l", f"umbel.dev/job={job}", "-o", "json"))
-    return {f"{i['kind']} {i['metadata']['namespace']}/{i['metadata']['name']}": i for i in listed["items"]}
+    listed = [item for kind in KINDS for item in api.client.listed(kind, f"umbel.dev/job={job}")]
+    return {f"{i['kind']} {i['metadata']['namespace']}/{i['metadata']['name']}": i for i in listed}

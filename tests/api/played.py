@@ -38,7 +38,7 @@ def record(number: int, silos: int) -> dict[str, Any]:
 @contextmanager
 def playing(api: Api, job: str, *, epoch: int, rounds: int, silos: int, pod: Comes = until) -> Iterator[Played]:
     """From when its pod is there, which is waited for by ``pod``; ``rounds`` were committed before."""
-    pod(lambda: api.kubectl("get", "pod", f"{job}-server-0", "--ignore-not-found"), "the server's pod")
+    pod(lambda: api.client.find(f"/api/v1/namespaces/default/pods/{job}-server-0"), "the server's pod")
     with tempfile.TemporaryDirectory() as folder:
         server = Played(api, job, epoch, rounds, silos, Path(folder))
         server.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from umbel_cluster.api import Api
+from umbel_cluster.rest import UMBEL
 
 from umbel.wire.pki import new_request
 from umbel_operator import names
@@ -80,7 +81,7 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
         server.commits()
         comes(lambda: _status(api, name)["round"]["number"] == 1, "a round")
         api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
-        comes(lambda: not api.kubectl("get", "pod", f"{name}-server-0", "--ignore-not-found"), "its pod gone")
+        comes(lambda: api.client.find(f"/api/v1/namespaces/default/pods/{name}-server-0") is None, "its pod gone")
     comes(lambda: _reason(_status(api, name)) == "Suspended", "suspended")
     comes(lambda: all(_desired(o) == "Suspended" for o in _clients(api, name)), "told to the silos")
     api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
@@ -96,7 +97,7 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
     comes(lambda: _condition(_status(api, name), "ServerReady")["status"] == "False", "its server known to have gone")
     end = _told(_status(api, name))
     api.kubectl("delete", "fj", name, "--wait=false")
-    comes(lambda: not api.kubectl("get", "fj", name, "--ignore-not-found").strip(), "deleted")
+    comes(lambda: _job(api, name) is None, "deleted")
     collected = lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name))  # noqa: E731
     until(collected, "nothing left", COLLECTED, told=lambda: _story(api, operator, name))
     api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
@@ -126,8 +127,12 @@ def _desired(client: dict[str, Any]) -> str:
     return str(client["spec"]["desiredState"])
 
 
+def _job(api: Api, name: str) -> dict[str, Any] | None:
+    return api.client.find(f"{UMBEL}/namespaces/default/federatedjobs/{name}")
+
+
 def _status(api: Api, name: str) -> dict[str, Any]:
-    return dict(json.loads(api.kubectl("get", "fj", name, "-o", "json")).get("status") or {})
+    return dict((_job(api, name) or {}).get("status") or {})
 
 
 def _volume(api: Api, name: str) -> dict[str, str]:
@@ -220,7 +225,7 @@ def test_what_an_earlier_job_of_the_name_has_left_gives_way(api: Api, proxy: Pro
     operator.kill()
     api.kubectl("delete", "fj", "again", "--wait=false")
     api.kubectl("patch", "fj", "again", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
-    until(lambda: not api.kubectl("get", "fj", "again", "--ignore-not-found"), "gone")
+    until(lambda: _job(api, "again") is None, "gone")
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("again", SILOS)))
     uid = api.kubectl("get", "fj", "again", "-o", "jsonpath={.metadata.uid}")
     operator.start()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
+from umbel_cluster.rest import UMBEL as UMBEL_API
 
 from .conftest import ROOT
 
@@ -94,7 +95,9 @@ class Installed:
         self.kubectl("apply", "-f", "-", input=json.dumps(manifest))
 
     def job(self, name: str) -> Object:
-        return dict(json.loads(self.kubectl("get", "fj", name, "-o", "json")))
+        found = self.node.client.find(f"{UMBEL_API}/namespaces/default/federatedjobs/{name}")
+        assert found is not None, f"{name} is gone"
+        return found
 
     def condition(self, name: str, type_: str) -> Object:
         found = (self.job(name).get("status") or {}).get("conditions") or ()

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from umbel_cluster import charts
 from umbel_cluster.cluster import Cluster
+from umbel_cluster.rest import UMBEL as UMBEL_API
 
 from .scrape import Scrape
 
@@ -158,7 +159,9 @@ class Job:
         self.federation.hub.kubectl("patch", "fj", self.name, "--type=merge", "-p", body)
 
     def get(self) -> Object:
-        return dict(json.loads(self.federation.hub.kubectl("get", "fj", self.name, "-o", "json")))
+        found = self.federation.hub.client.find(f"{UMBEL_API}/namespaces/default/federatedjobs/{self.name}")
+        assert found is not None, f"{self.name} is gone"
+        return found
 
     @property
     def status(self) -> Object:
@@ -173,9 +176,8 @@ class Job:
 
     def clients(self) -> dict[str, Object]:
         """FederatedClients by silo."""
-        selector = f"umbel.dev/job={self.name}"
-        found = json.loads(self.federation.hub.kubectl("get", "fc", "-A", "-l", selector, "-o", "json"))
-        return {item["spec"]["silo"]: item for item in found["items"]}
+        found = self.federation.hub.client.listed(f"{UMBEL_API}/federatedclients", f"umbel.dev/job={self.name}")
+        return {item["spec"]["silo"]: item for item in found}
 
     def first_round(self) -> Object:
         """What the history tells of round 1 once it is committed; everybody is waited for before it opens."""
@@ -221,8 +223,7 @@ class Job:
 
     def client_pods(self, silo: str) -> list[Object]:
         cluster = self.federation.cluster_of(silo)
-        selector = f"umbel.dev/job={self.name}"
-        return list(json.loads(cluster.kubectl("get", "pod", "-n", silo, "-l", selector, "-o", "json"))["items"])
+        return cluster.client.listed(f"/api/v1/namespaces/{silo}/pods", f"umbel.dev/job={self.name}")
 
     def client_pod(self, silo: str) -> str:
         """The name of the one that runs."""
@@ -239,12 +240,11 @@ class Job:
 
     def server_metrics(self) -> Scrape:
         admin = f"/api/v1/namespaces/default/services/{self.name}-admin:9090/proxy/metrics"
-        return Scrape(self.federation.hub.kubectl("get", "--raw", admin))
+        return Scrape(self.federation.hub.client.text(admin))
 
     def server_pod(self) -> Object | None:
         selector = f"umbel.dev/job={self.name},umbel.dev/component=server"
-        found = json.loads(self.federation.hub.kubectl("get", "pod", "-l", selector, "-o", "json"))["items"]
-        return next(iter(found), None)
+        return next(iter(self.federation.hub.client.listed("/api/v1/namespaces/default/pods", selector)), None)
 
     def server_processes(self) -> list[int]:
         return self.federation.hub.processes("default", f"{self.name}-server-0")

@@ -12,11 +12,30 @@ from .text import ROOT, Block, blocks, commands
 pytestmark = pytest.mark.process
 
 BY_HAND = ("openssl", "umbel server", "umbel client", "curl")  # in test_by_hand, together
+NODES = ("recovery.py",)  # needs root, and Kubernetes nodes of its own
 REALLY_MADE = ("run",)  # other targets are tests themselves, or take long: what they would do is looked at
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("sh") if not any(word in b.text for word in BY_HAND)], ids=str)
+def needs(block: Block, *words: str) -> bool:
+    return any(word in block.text for word in words)
+
+
+ELSEWHERE = [block for block in blocks("sh") if not needs(block, *BY_HAND, *NODES)]
+ON_NODES = [block for block in blocks("sh") if needs(block, *NODES)]
+
+
+@pytest.mark.parametrize("block", ELSEWHERE, ids=str)
 def test_commands(block: Block, tmp_path: Path) -> None:
+    run(block, tmp_path)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("block", ON_NODES, ids=str)
+def test_commands_on_nodes(block: Block, tmp_path: Path) -> None:
+    run(block, tmp_path)
+
+
+def run(block: Block, tmp_path: Path) -> None:
     folder = working_copy(tmp_path)
     for command in commands(block):
         if command.startswith("make "):

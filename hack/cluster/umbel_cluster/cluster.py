@@ -16,6 +16,7 @@ from typing import Any
 from . import cgroups, layout, network, plane, supervisor
 from .layout import Layout
 from .node import ctr, import_image
+from .pki import Authority
 from .processes import free_port, mortal, until
 from .tools import ClusterError, built
 
@@ -29,6 +30,7 @@ class Cluster:
         self.node_ip = of.node_ip
         self.kubeconfig = of.kubeconfig  # from the host
         self.kubeconfig_inside = of.kubeconfig_inside  # from the cluster's network, and that of every other cluster
+        self.client = plane.administrator(Authority(of.folder / "plane/pki"), "127.0.0.1", of.port)
         self._first = int((of.folder / "first.pid").read_text())
 
     def kubectl(self, *args: str, input: str | None = None, seconds: float = 120) -> str:

@@ -22,6 +22,9 @@ class Ports:
     scheduler: int = 10259
 
 
+ADMINISTRATOR = "umbel-cluster-admin"
+
+
 @dataclass
 class ControlPlane:
     folder: Path
@@ -37,10 +40,9 @@ class ControlPlane:
         self.url = f"https://{self.address}:{self.ports.api}"
         self.authority = Authority(self.folder / "pki")
         self.kubeconfig = self.authority.kubeconfig(
-            self.folder / "admin.kubeconfig", self.url, "umbel-cluster-admin", "system:masters"
+            self.folder / "admin.kubeconfig", self.url, ADMINISTRATOR, "system:masters"
         )
-        certificate, key = self.authority.issue("umbel-cluster-admin")
-        self.client = Client(self.address, self.ports.api, self.authority.certificate, certificate, key)
+        self.client = administrator(self.authority, self.address, self.ports.api)
         commands = self.components.commands
         commands["etcd"] = self._etcd()
         commands["apiserver"] = self._api()
@@ -146,6 +148,12 @@ class ControlPlane:
             "--leader-elect=false",
             "--profiling=false",
         ]
+
+
+def administrator(authority: Authority, address: str, port: int) -> Client:
+    """Of a control plane that has a kubeconfig already."""
+    certificate, key = authority.issue(ADMINISTRATOR)
+    return Client(address, port, authority.certificate, certificate, key)
 
 
 def kubectl(kubeconfig: Path, *args: str, input: str | None = None, seconds: float = 120) -> str:

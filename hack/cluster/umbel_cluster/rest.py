@@ -1,4 +1,7 @@
-"""The administrator's plain HTTP requests to an API server: enough to wait for it and to add to it."""
+"""The administrator's plain HTTP requests to an API server: enough to wait for it, to add to it and to look at it.
+
+A look by kubectl is a process that uses a tenth of a second of a core; a test that waits looks several times a second.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+from .tools import ClusterError
+
+UMBEL = "/apis/umbel.dev/v1alpha1"
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,29 @@ class Client:
 
     def status(self, method: str, path: str, body: Any = None) -> int:
         return self.request(method, path, body)[0]
+
+    def text(self, path: str) -> str:
+        """Raises ClusterError for any answer but 200."""
+        status, content = self.request("GET", path, seconds=60)
+        if status != 200:
+            raise ClusterError(f"GET {path}: {status or 'no answer'} {content}")
+        return content.decode() if isinstance(content, bytes) else json.dumps(content)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """An object; None: there is none. Raises ClusterError for any other answer."""
+        status, content = self.request("GET", path, seconds=60)
+        if status not in (200, 404):
+            raise ClusterError(f"GET {path}: {status or 'no answer'} {content}")
+        return dict(content) if status == 200 else None
+
+    def listed(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        """With their kind, as kubectl shows them. Raises ClusterError as `find` does."""
+        asked = f"{path}?{urlencode({'labelSelector': selector})}"
+        found = self.find(asked)
+        if found is None:
+            raise ClusterError(f"GET {path}: no such resource")
+        kind = found["kind"].removesuffix("List")
+        return [{"kind": kind, **item} for item in found["items"]]
 
     def follow(self, path: str) -> Iterator[dict[str, Any]]:
         """The objects at `path`, then every object that changes, until the server ends it."""
