@@ -7,7 +7,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -38,13 +38,24 @@ def test_one_job_to_complete_over_kubernetes_slurm_and_a_bare_machine(silos: Mix
         in_mid_round(job)
         with preempted(centre):
             job.until(lambda j: absent(latest(j)) == 1, "a round without it")
-            job.patch(rounds={"quorum": len(SILOS)})
-            job.until(lambda j: "1 wait in the queues" in progress(j.status)["message"], "its server knows why")
         job.until(lambda j: absent(latest(j)) == 0, "it is back in a round")
         its_part_counted(centre, job)
         ended(job, silos, SILOS)
         accuracy = {m["name"]: m["value"] for m in job.status["metrics"] if m["phase"] == "evaluate"}["accuracy"]
         assert accuracy > 0.8
+
+
+def test_the_server_knows_who_waits_for_its_turn_at_its_site(silos: Mixed) -> None:
+    members = (*CENTRES, DESK)
+    with ExitStack() as before_it:
+        before_it.enter_context(occupied(silos.silos[CENTRES[0]]))
+        with silos.job("queueing", members, epochs=60) as job:
+            job.until(lambda j: "1 wait in the queues" in progress(j.status)["message"], "its server told")
+            assert not job.status.get("history"), "the quorum is of all"
+            before_it.close()
+            assert taken_in(job.first_round()) == len(members)
+            job.patch(rounds={"total": 1})
+            job.until_complete()
 
 
 def test_members_and_the_authority_change_in_mid_round(silos: Mixed) -> None:
@@ -82,15 +93,21 @@ def in_mid_round(job: Job) -> None:
 
 @contextmanager
 def preempted(silo: Silo) -> Iterator[None]:
+    (client,) = silo.queue()
+    with occupied(silo):
+        yield
+        assert client not in silo.queue()
+        assert len(silo.queue()) == 1, "its agent has submitted it again"
+
+
+@contextmanager
+def occupied(silo: Silo) -> Iterator[None]:
     """By a job that needs all of the site; until the end, nothing else runs there."""
     assert silo.slurm is not None
-    (client,) = silo.queue()
     urgent = ("--parsable", "--partition=hi", "--exclusive", "--output=/dev/null", "--wrap=sleep 600")
     winner = silo.slurm.run("sbatch", *urgent)
     try:
         yield
-        assert client not in silo.queue()
-        assert len(silo.queue()) == 1, "its agent has submitted it again"
     finally:
         silo.slurm.run("scancel", winner)
 
