@@ -69,6 +69,7 @@ def test_the_least_of_them_allows_nothing() -> None:
     ("data", "line"),
     [
         ({"silo": None}, "silo: is missing; add it: Name of the silo, as the hub knows it"),
+        ({"silo": "a" * 51}, "silo: has 51 characters; use at most 50"),
         ({"polcy": {}}, "polcy: unknown field; did you mean policy?"),
         ({"policy": {"image": []}}, "policy.image: unknown field; did you mean images?"),
         ({"policy": {"images": "*"}}, "policy.images: is a string; write a list ([…], or lines that begin with -)"),
