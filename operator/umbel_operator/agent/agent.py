@@ -15,8 +15,8 @@ from umbel_operator.agent import credentials, heartbeat
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.join import JoinError, Removed
 from umbel_operator.agent.metrics import STATES
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.worker import MANAGER, Context, Worker
+from umbel_operator.pauses import Pauses
 
 SWEEP_SECONDS = 300.0
 TOKEN_LOOK_SECONDS = 60.0

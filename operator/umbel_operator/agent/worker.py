@@ -17,12 +17,12 @@ from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import GOING_SECONDS, Holding
 from umbel_operator.agent.metrics import Metrics, state
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.plan import Clocks, Draft, Plan
 from umbel_operator.agent.policy import INVALID, decide
 from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
+from umbel_operator.pauses import Pauses
 
 MANAGER = "umbel-agent"
 RESYNC_SECONDS = 300.0

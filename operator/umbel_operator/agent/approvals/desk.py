@@ -12,9 +12,9 @@ from umbel_operator.agent.approvals.request import Request, request_of, requests
 from umbel_operator.agent.approvals.store import Documents, Store
 from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.policy import INVALID, TO_BE_ASKED, Decision
 from umbel_operator.kube import ApiError
+from umbel_operator.pauses import Pauses
 
 
 class Desk:

@@ -249,10 +249,7 @@ async def test_nothing_is_removed_on_an_error(world: World, tmp_path: Path, monk
         await until(lambda: not world.objects)
 
 
-async def test_a_silo_in_trouble_is_said_so_and_recovers(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("umbel_operator.agent.pauses.FIRST_SECONDS", 0.01)
+async def test_a_silo_in_trouble_is_said_so_and_recovers(world: World, tmp_path: Path) -> None:
     hub, silo = Hub(), Silo(world)
     words = "the silo's cluster does not answer its agent"
     silo.trouble = Trouble("SiloUnreachable", words, temporary=True, patience=0.0)
