@@ -106,6 +106,9 @@ class Policy(Part):
             raise _wrong(
                 f"has approval Auto and no {', '.join(missing)}", "write out what runs unasked, ['*'] for everything"
             )
+        if self.approval == "Manual" and not self.require_digest:
+            words = "has requireDigest false under approval Manual: a tag may be another image than the one approved"
+            raise _wrong(words, "leave it out, or write approval Auto")
         return self
 
 

@@ -67,6 +67,11 @@ def test_renewals_and_the_servers_address_need_no_approval() -> None:
         assert decide(client(**spec), ASKED, answers).allowed
 
 
+def test_a_tag_is_not_approved_as_it_may_be_another_image_tomorrow() -> None:
+    tagged = client(app={"image": "registry.example.org/acme/ct:1", "client": "ct.client:app"})
+    assert decide(tagged, ASKED, approved(tagged)).reason == "ImageNotPinned"
+
+
 def test_an_approval_is_not_above_the_policy() -> None:
     beyond = client(app={"image": "elsewhere@sha256:" + "0" * 64, "client": "ct.client:app"})
     assert decide(beyond, ASKED, approved(beyond)).reason == "ImageNotAllowed"
