@@ -15,11 +15,11 @@ from umbel_operator.agent.allowance import bounded
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.holding import GOING_SECONDS, Holding
+from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import Metrics, state
-from umbel_operator.agent.plan import Clocks, Draft, Plan
+from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import INVALID, decide
-from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
+from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled, unread
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
 from umbel_operator.pauses import Pauses
@@ -165,18 +165,13 @@ class Worker:
         return plan
 
     async def _stop(self, why: str) -> float | None:
-        """What nobody can judge does not run: neither policy, clock nor administrator could end it. Its state stays."""
-        context = self._context
-        again = None
+        context, plan = self._context, Plan()
         if heard.is_name(self.name):
-            holding = await context.backend.observe(self.name, None, context.site)
-            draft = Draft()
-            holding.stop(draft)
-            await context.backend.execute(Plan(tuple(draft.actions)))
-            context.metrics.writes.labels("Silo").inc(len(draft.actions))
-            again = GOING_SECONDS if holding.remains else None
+            plan = unread(await context.backend.observe(self.name, None, context.site))
+            await context.backend.execute(plan)
+            context.metrics.writes.labels("Silo").inc(len(plan.actions))
         context.desk.not_understood(self.name, why)
-        return again
+        return plan.again
 
     async def _remove(self) -> float | None:
         context = self._context
