@@ -185,8 +185,8 @@ def fits(text: str, allowed: list[str]) -> bool:
 
 
 def judged(spec: Object) -> str:
-    """All that an administrator judges."""
-    return json.dumps({k: v for k, v in spec.items() if k not in PASSING}, sort_keys=True)
+    """All that an administrator judges. No resources at all are as good as none."""
+    return json.dumps({k: v for k, v in spec.items() if k not in PASSING and v != {}}, sort_keys=True)
 
 
 PASSING = ("certificate", "authorities", "server", "desiredState")
