@@ -275,6 +275,7 @@ class Watched:
         self.approved = judged(self.silo.fc["spec"]) if verdict == "Approved" else None
 
     def _pass(self) -> None:
+        self.silo.now += 1.0  # attempts are named by when they were made
         self.silo.one_pass()
         spec = self.silo.fc["spec"]
         for seen in self.silo.running():
