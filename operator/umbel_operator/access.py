@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+# What of a kubeconfig has a program run, or another file read.
+REACHING = ("exec", "auth-provider", "tokenFile", "client-certificate", "client-key", "certificate-authority")
 POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 EXEC_SECONDS = 60
 
@@ -81,14 +83,18 @@ def pod_account(folder: Path = POD_ACCOUNT) -> Access:
     )
 
 
-def kubeconfig(path: Path, context: str | None = None) -> Access:
-    """The named context of a kubeconfig, else its current one. Raises AccessError."""
+def kubeconfig(path: Path, context: str | None = None, *, foreign: bool = False) -> Access:
+    """The named context of a kubeconfig, else its current one. ``foreign``: others have written it, so that it may run
+    no program here, and name no file. Raises AccessError."""
     try:
         config = yaml.safe_load(path.read_text())
         name = context or config["current-context"]
         chosen = _named(config, "contexts", "context", name)
         cluster = _named(config, "clusters", "cluster", chosen["cluster"])
         user = _named(config, "users", "user", chosen["user"])
+        if foreign and (reaching := next((key for key in REACHING if {**cluster, **user}.get(key)), None)):
+            words = "may run no program here and name no file; have the hub's administrator send one with all in it"
+            raise AccessError(f"{path}: {reaching}: the hub's kubeconfig {words}")
         return Access(
             server=cluster["server"].rstrip("/"),
             authorities=_data(path, cluster, "certificate-authority"),

@@ -80,6 +80,8 @@ def read_bundle(path: Path) -> Bundle:
     if unknown := sorted(map(str, found.keys() - {*fields, "kind"})):
         raise BundleError(f"{path}: {unknown[0]}: is no field of a bundle; leave it out")
     silo, url, domain, authorities, token, expires = (found[name] for name in fields)
+    if (fault := silo_fault(silo)) is not None:
+        raise BundleError(f"{path}: silo: {fault}")
     if not url.startswith("https://"):
         raise BundleError(f"{path}: url: {url} is not an https:// address")
     try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from sys import intern
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from umbel_operator import access
+from umbel_operator.pauses import Pauses
 
 Object = dict[str, Any]
 Objects = list[Object]  # Kube.list hides the name below
@@ -196,8 +197,9 @@ class Kube:
         that the server sends."""
         known: dict[tuple[str, str], Object] = {}
         accept, accept_list = (METADATA.format(""), METADATA.format("List")) if metadata_only else (JSON, JSON)
-        pause = PAUSE_SECONDS[0]
+        pauses = Pauses(*PAUSE_SECONDS)
         while True:
+            since = time.monotonic()
             try:
                 found: set[tuple[str, str]] = set()
                 version = ""
@@ -211,9 +213,9 @@ class Kube:
                 for key in known.keys() - found:
                     yield "DELETED", known.pop(key)
                 yield "SYNCED", {}
-                pause = PAUSE_SECONDS[0]
                 while True:
                     async for change, item in self._changes(kind, namespace, selector, version, accept):
+                        pauses.reset()  # that a list is answered says nothing of its watch
                         version = item["metadata"]["resourceVersion"]
                         if change == "BOOKMARK":
                             continue
@@ -222,11 +224,10 @@ class Kube:
                         else:
                             known[_key(item)] = {"metadata": _name(item), "kind": kind.kind}
                         yield change, item
+                    await asyncio.sleep(pauses.after(time.monotonic() - since))
+                    since = time.monotonic()
             except (ApiError, access.AccessError) as error:
-                if not (isinstance(error, ApiError) and error.status == 410):
-                    wait = getattr(error, "retry_after", None) or pause
-                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-                    pause = min(2 * pause, PAUSE_SECONDS[1])
+                await asyncio.sleep(pauses.after(time.monotonic() - since, getattr(error, "retry_after", None) or 0.0))
 
     async def request(
         self,
@@ -303,9 +304,7 @@ class Kube:
     ) -> AsyncIterator[tuple[str, Object]]:
         """One watch request. Raises ApiError, 410 when ``version`` is too old."""
         params = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        params["timeoutSeconds"] = str(WATCH_SECONDS)
-        if selector:
-            params["labelSelector"] = selector
+        params |= {"timeoutSeconds": str(WATCH_SECONDS), **({"labelSelector": selector} if selector else {})}
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + WATCH_GRACE, sock_connect=CALL_SECONDS)
         try:
             async with self._call("GET", kind.path(namespace), None, params, JSON, timeout, accept) as response:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,13 +47,15 @@ def until(true: Callable[[], T | None], what: str, told: Callable[[], str] = lam
 
 @dataclass
 class Agent:
-    """One silo's agent. ``options``: of `umbel agent run`."""
+    """One silo's agent. ``options``: of `umbel agent run`. ``within``: words before its commands, which become the
+    command itself."""
 
     silo: str
     folder: Path
     site: Object
     options: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    within: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,7 +68,15 @@ class Agent:
         command += ["--state-dir", self.state_dir, *self.options]
         with (self.folder / "agent.log").open("ab") as log:
             environment = {**os.environ, "SECRET_OF_THE_AGENT": "x", **self.environment}
-            self.process = subprocess.Popen([*map(str, command)], stderr=log, env=environment)
+            self.process = subprocess.Popen([*self.within, *map(str, command)], stderr=log, env=environment)
+
+    def ask(self, *words: str) -> str:
+        """What another command of the silo's administrator prints."""
+        where = ["--site", self.folder / "site.yaml", "--state-dir", self.state_dir]
+        backend = [option for option in self.options if option.startswith("--backend")]
+        command = [*self.within, *map(str, (UMBEL, "agent", *words, *where, *backend))]
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -155,7 +165,14 @@ class Federation:
         lines = [line for line in text.splitlines() if line.startswith("fl_rounds_total{") and "committed" in line]
         return sum(int(float(line.rpartition(" ")[2])) for line in lines)
 
-    def add(self, silo: str, site: Object, *options: str, environment: Mapping[str, str] | None = None) -> Agent:
+    def add(
+        self,
+        silo: str,
+        site: Object,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> Agent:
         """Register a silo at the hub, ask it for a client of the job, and start its agent."""
         folder = self.folder / silo
         folder.mkdir()
@@ -165,7 +182,7 @@ class Federation:
         (folder / "hub.kubeconfig").chmod(0o600)
         self.ask(silo)
         whole = {"silo": silo, "policy": unasked("registry.example.org/acme/*"), **site}
-        agent = Agent(silo, folder, whole, list(options), environment or {})
+        agent = Agent(silo, folder, whole, list(options), environment or {}, within)
         self.agents[silo] = agent
         agent.start()
         return agent

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.api
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
 GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
+PINNED = "registry.local/umbel-digits@sha256:" + "0" * 64
 SITE = (f"--set=site.silo={SILOS[0]}", "--set=hub.existingSecret=any")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 
@@ -63,7 +64,7 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     )
     site = {
         "silo": SILOS[0],
-        "policy": {"images": ["*"], "requireDigest": False},
+        "policy": {"images": ["*"]},
         "datasets": {"digits": {"volumeClaim": "scans"}},
         "retainState": False,
     }
@@ -76,7 +77,7 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
     command = [UMBEL, "agent", "run", *words, "--kubeconfig", api.kubeconfig_for("umbel", "umbel-agent")]
     agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        _apply(api, manifest("agents", SILOS))
+        _apply(api, manifest("agents", SILOS, app={"image": PINNED, "client": "client:app"}))
         where = ["--site", tmp_path / "site.yaml", "--kubeconfig", api.kubeconfig, "--namespace", "umbel"]
         (name,) = until(lambda: _waiting(where), "a request")
         assert not api.kubectl("get", "deploy,secret", "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")

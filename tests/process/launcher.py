@@ -12,6 +12,9 @@ UMBEL_TEST_STALL  a silo whose first upload stops half way, for good; it says so
 UMBEL_TEST_HOST   ``silo=name``: what that silo's process takes its host to be called.
 UMBEL_TEST_CENSUS ``n …``: after these rounds the server counts what it holds, in ``census-<n>.json``.
 
+A silo with a folder ``machine/<silo>`` in the control folder takes that for the root of its machine: what it measures
+there, under proc, sys and dev, is the test's to write.
+
 Each start of a server leaves a copy of the history it found as ``history-<n>.jsonl`` in the control folder.
 """
 
@@ -64,6 +67,8 @@ def main() -> None:
         silo = sys.argv[sys.argv.index("--silo") + 1]
         if silo == os.environ.get("UMBEL_TEST_STALL"):
             stall(CONTROL / f"stalled-{silo}")
+        if (root := CONTROL / "machine" / silo).exists():
+            stand_on(root)
         of, _, host = os.environ.get("UMBEL_TEST_HOST", "").partition("=")
         if silo == of:
             call_host(host)
@@ -114,6 +119,12 @@ def stall(mark: Path) -> None:
             yield frame
 
     Exchange.frames = half  # type: ignore[method-assign]
+
+
+def stand_on(root: Path) -> None:
+    from umbel.client.eligibility.machine import Machine
+
+    Machine.__init__ = functools.partialmethod(Machine.__init__, root=root)  # type: ignore[assignment]
 
 
 def call_host(name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Run, manifest
+from .harness import Control, Run, manifest
 
 pytestmark = pytest.mark.process
 
@@ -37,3 +37,43 @@ def test_a_window_that_is_not_open_declines_once_and_the_quorum_does_the_rest(ru
     assert run.control.at("silo-2", "fit", 1) is None
     assert "window" not in run.server_log()
     assert (run.path / "silos/silo-2/state/model.safetensors").exists(), "the final model is for everybody"
+
+
+def plugged(control: Control, silo: str, online: bool) -> None:
+    """Whether the machine of a silo, whose power supply is the test's, is on mains."""
+    supply = control.folder / "machine" / silo / "sys/class/power_supply/AC"
+    supply.mkdir(parents=True, exist_ok=True)
+    (supply / "type").write_text("Mains\n")
+    (supply / "online~").write_text(f"{online:d}\n")
+    (supply / "online~").rename(supply / "online")
+    battery = supply.with_name("BAT0")
+    battery.mkdir(exist_ok=True)
+    (battery / "type").write_text("Battery\n")
+
+
+def test_lost_in_the_middle_of_a_round_what_is_done_is_sent_or_declined_as_the_silo_says(
+    run: Run, tmp_path: Path
+) -> None:
+    losing = {"silo-2": "SendPartial", "silo-3": "Decline"}
+    options: list[str] = []
+    for silo, on_loss in losing.items():
+        plugged(run.control, silo, True)
+        (tmp_path / f"{silo}.json").write_text(json.dumps({"charging": True, "onLoss": on_loss}))
+        options += ["--eligibility", f"{silo}={tmp_path / silo}.json"]
+        run.control.order(f"fit.1.{silo}", "slow")
+    rounds = {"total": 2, "quorum": 3, "timeoutSeconds": 120}
+    run.start(manifest(SILOS, rounds=rounds, evaluation={"everyRounds": 0}), *options, launcher={})
+    run.control.await_all(SILOS, "fit", 1)
+    for silo in losing:
+        plugged(run.control, silo, False)
+    first = run.released(1)
+    assert [first[key] for key in ("outcome", "invited", "full", "partial", "declined")] == ["Committed", 4, 2, 1, 1]
+    lost = "round 1: this silo is not eligible any more: the machine is not on mains power;"
+    assert f"{lost} what is done is sent" in run.client_log("silo-2")
+    assert f"{lost} the task is declined" in run.client_log("silo-3")
+    for silo in losing:
+        plugged(run.control, silo, True)
+    run.complete()
+    second = run.released(2)
+    assert [second[key] for key in ("outcome", "invited", "full")] == ["Committed", 4, 4], "they are asked again"
+    assert "mains" not in run.server_log()

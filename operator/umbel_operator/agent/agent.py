@@ -14,9 +14,10 @@ from umbel_operator.access import AccessError
 from umbel_operator.agent import credentials, heartbeat
 from umbel_operator.agent.backends.base import Trouble
 from umbel_operator.agent.join import JoinError, Removed
+from umbel_operator.agent.leeway import leeway
 from umbel_operator.agent.metrics import STATES
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.worker import MANAGER, Context, Worker
+from umbel_operator.pauses import Pauses
 
 SWEEP_SECONDS = 300.0
 TOKEN_LOOK_SECONDS = 60.0
@@ -49,6 +50,8 @@ class Agent:
         """Until it is cancelled, when the clients go on without it; or until the silo was removed from the hub, and
         nothing of its clients is left."""
         logs.info("the agent starts", silo=self._context.site.silo, version=self._identity.version)
+        for one in leeway(self._context.site):
+            logs.info(f"the site file leaves to the hub {one.what}", name=one.field)
         pieces = (
             *(self._watch_hub, self._watch_silo, self._sweep_regularly, self._beat, self._renew),
             *(self._hear_answers, self._context.desk.ask),

@@ -33,20 +33,22 @@ class Audit:
         return cls(lambda line: _kept(path, line + "\n"))
 
     def decided(self, request: Request, decision: Decision, answer: Answer | None) -> None:
-        said = request.fingerprint, decision
-        if self._last.get(request.name) == said:
-            return
-        self._last[request.name] = said
-        entry: dict[str, Any] = {
-            "event": "allowed" if decision.allowed else "refused",
-            "reason": decision.reason,
-            "detail": decision.detail,
-            **asdict(request),
-            "fingerprint": request.fingerprint,
-        }
+        entry = {**asdict(request), "fingerprint": request.fingerprint}
         if answer is not None:
             entry["answer"] = asdict(answer)
-        self._record(entry)
+        self._unless_known(request.fingerprint, decision, entry)
+
+    def not_understood(self, name: str, decision: Decision) -> None:
+        """What it asks for cannot be said."""
+        self._unless_known("", decision, {"name": name})
+
+    def _unless_known(self, what: str, decision: Decision, entry: dict[str, Any]) -> None:
+        said = what, decision
+        if self._last.get(entry["name"]) == said:
+            return
+        self._last[entry["name"]] = said
+        event = "allowed" if decision.allowed else "refused"
+        self._record({"event": event, "reason": decision.reason, "detail": decision.detail, **entry})
 
     def gone(self, name: str) -> None:
         if self._last.pop(name, None) is not None:
@@ -54,7 +56,7 @@ class Audit:
 
     def _record(self, entry: dict[str, Any]) -> None:
         moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._write(json.dumps({"time": moment, "audit": entry.pop("event"), **entry}, ensure_ascii=False))
+        self._write(json.dumps({"time": moment, "audit": entry.pop("event"), **entry}))
 
 
 def _append(path: Path, text: str) -> None:

@@ -26,8 +26,8 @@ SECRET_KEY = "kubeconfig"
 
 
 class HubCredentials:
-    """``path``: the kubeconfig that the silo was given; None: only what is adopted counts. Renewed tokens go there, or
-    where it cannot be written, to a copy (and the copy to a Secret, if one is named). Of file and copy the one whose
+    """``path``: the kubeconfig that the hub gave the silo; None: only what is adopted counts. Renewed tokens go there,
+    or where it cannot be written, to a copy (and the copy to a Secret, if one is named). Of file and copy the one whose
     token ends later counts, so that a silo that is added again goes on with the new file."""
 
     def __init__(self, path: Path | None) -> None:
@@ -41,10 +41,10 @@ class HubCredentials:
     def read(self) -> Access:
         """Raises AccessError."""
         if not self._copy.exists():
-            return kubeconfig(self.path)
-        copy = kubeconfig(self._copy)
+            return kubeconfig(self.path, foreign=True)
+        copy = kubeconfig(self._copy, foreign=True)
         try:
-            given = kubeconfig(self.path)
+            given = kubeconfig(self.path, foreign=True)
         except AccessError:
             return copy
         return copy if _end(copy) > _end(given) else given

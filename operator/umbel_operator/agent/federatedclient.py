@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from umbel_operator import names
+from umbel_operator.agent import heard
+from umbel_operator.agent.heard import Desired
 from umbel_operator.conditions import find
-
-Desired = Literal["Running", "Suspended", "Finished"]
 
 JOB = names.JOB
 JOB_NAMESPACE = names.JOB_NAMESPACE
@@ -73,40 +73,26 @@ class FederatedClient:
 
 
 def read(obj: Mapping[str, Any]) -> FederatedClient:
-    """Raises ValueError for one that lacks, or asks, what this version does not know. Fields that it does not know are
-    a later hub's, and passed over."""
-    try:
-        return _read(obj)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from None
-
-
-def _read(obj: Mapping[str, Any]) -> FederatedClient:
-    metadata, spec = obj["metadata"], obj["spec"]
-    job, server = spec["job"], spec.get("server") or {}
+    """Raises ValueError for one that lacks, or asks, what this version does not know."""
+    found = heard.heard(obj)
+    spec, server = found.spec, found.spec.server
+    asked = {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)}
     return FederatedClient(
-        name=metadata["name"],
-        namespace=metadata["namespace"],
-        generation=metadata.get("generation", 1),
-        job=Job(job["name"], job["namespace"], job["uid"]),
-        silo=spec["silo"],
-        desired=_desired(spec.get("desiredState", "Running")),
-        trust_domain=spec["trustDomain"],
-        image=spec["app"].get("image") or "",
-        client=spec["app"]["client"],
-        dataset=spec.get("dataset") or "",
-        resources=spec.get("resources") or {},
-        privacy=spec.get("privacy") or {},
-        deadline=spec["activeDeadlineSeconds"],
-        server=Server(server["url"], server["name"]) if server.get("url") else None,
-        authorities=spec.get("authorities") or "",
-        certificate=spec.get("certificate") or "",
-        status=obj.get("status") or {},
+        name=found.metadata.name,
+        namespace=found.metadata.namespace,
+        generation=found.metadata.generation,
+        job=Job(spec.job.name, spec.job.namespace, spec.job.uid),
+        silo=spec.silo,
+        desired=spec.desired_state,
+        trust_domain=spec.trust_domain,
+        image=spec.app.image,
+        client=spec.app.client,
+        dataset=spec.dataset,
+        resources={group: amounts for group, amounts in asked.items() if amounts},
+        privacy={"minCohort": spec.privacy.min_cohort, "minExamples": spec.privacy.min_examples},
+        deadline=spec.active_deadline_seconds,
+        server=Server(server.url, server.name) if server is not None else None,
+        authorities=spec.authorities,
+        certificate=spec.certificate,
+        status=heard.status_of(obj),
     )
-
-
-def _desired(state: Any) -> Desired:
-    for known in get_args(Desired):
-        if state == known:
-            return known  # type: ignore[no-any-return]
-    raise ValueError(f"desiredState: {state!r} is not one of {', '.join(get_args(Desired))}")

@@ -16,8 +16,8 @@ from umbel_operator.agent.credentials import HubCredentials, Tokens, TokenStore
 from umbel_operator.agent.join import JoinError, Membership
 from umbel_operator.agent.join_store import FileStore, SecretStore, Store
 from umbel_operator.agent.join_tokens import JoinedTokens
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.joining import Bundle, BundleError, read_bundle
+from umbel_operator.pauses import Pauses
 
 START_SECONDS = 10.0
 

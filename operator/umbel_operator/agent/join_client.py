@@ -16,7 +16,7 @@ from umbel.wire.pki import CLOCK_SKEW, write_private
 from umbel_operator import joining
 from umbel_operator.agent.identity import load_key
 from umbel_operator.agent.join import JoinError, Membership, Removed
-from umbel_operator.conditions import timestamp
+from umbel_operator.conditions import MESSAGE_CHARACTERS, timestamp
 
 CALL_SECONDS = 60.0
 NOT_YET_VALID, EXPIRED = 9, 10  # OpenSSL's
@@ -55,7 +55,8 @@ async def _call(membership: Membership, path: str, body: dict[str, str], now: fl
     if (fault := clock_fault(date, now)) is not None:
         raise JoinError(fault, temporary=True)
     if status != 200:
-        reason, message = said.get("reason"), str(said.get("message") or f"the hub answered {status}")
+        reason, message = (_plain(said.get(key)) for key in ("reason", "message"))
+        message = message or f"the hub answered {status}"
         if reason == joining.REMOVED:
             raise Removed(message)
         raise JoinError(f"{reason or status}: {message}", temporary=status == 429 or status >= 500)
@@ -117,6 +118,11 @@ def _not_trusted(membership: Membership, error: Exception, now: float) -> JoinEr
         f"{membership.url}: whoever answers there is not the hub that invited this silo ({error}); "
         "compare the URL, or ask for a new bundle"
     )
+
+
+def _plain(said: object) -> str:
+    """It goes to a terminal, whoever wrote it."""
+    return "".join(c if c.isprintable() else " " for c in str(said or ""))[:MESSAGE_CHARACTERS]
 
 
 async def _read(response: aiohttp.ClientResponse) -> dict[str, Any]:

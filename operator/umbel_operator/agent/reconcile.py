@@ -61,6 +61,14 @@ def farewell(holding: Holding) -> Plan:
     return Plan(tuple(draft.actions), None, GOING_SECONDS if holding.remains else None)
 
 
+def unread(holding: Holding) -> Plan:
+    """For a FederatedClient that nobody can judge: neither policy, clock nor administrator could end what it has had
+    started. So that ends now; its state stays."""
+    draft = Draft()
+    holding.stop(draft)
+    return Plan(tuple(draft.actions), None, GOING_SECONDS if holding.remains else None)
+
+
 def troubled(client: FederatedClient, condition: Condition, now: float) -> Plan:
     """After a pass that failed: what was said last, but for Ready."""
     before = {entry["type"]: entry for entry in client.status.get("conditions") or ()}

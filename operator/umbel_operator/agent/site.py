@@ -15,7 +15,7 @@ from yaml.constructor import ConstructorError
 from umbel.client.eligibility.rules import Rules
 from umbel.manifest.errors import Fault, JobError, kind, shown
 from umbel.manifest.kubernetes import ResourceList, Resources
-from umbel.manifest.scalars import DnsLabel, DnsName, Flag, LabelKey, LabelValue, Part, Quantity, Text, Whole
+from umbel.manifest.scalars import DnsName, Flag, LabelKey, LabelValue, Part, Quantity, SiloName, Text, Whole
 from umbel.manifest.translate import faults_of
 from umbel_operator.agent.batch.options import site_fault
 from umbel_operator.agent.eligibility import unmeasurable
@@ -106,6 +106,9 @@ class Policy(Part):
             raise _wrong(
                 f"has approval Auto and no {', '.join(missing)}", "write out what runs unasked, ['*'] for everything"
             )
+        if self.approval == "Manual" and not self.require_digest:
+            words = "has requireDigest false under approval Manual: a tag may be another image than the one approved"
+            raise _wrong(words, "leave it out, or write approval Auto")
         return self
 
 
@@ -247,7 +250,7 @@ class Slurm(Part):
 class Site(Part):
     """One silo's site file."""
 
-    silo: DnsLabel = Field(max_length=50, description="Name of the silo, as the hub knows it.")
+    silo: SiloName = Field(description="Name of the silo, as the hub knows it.")
     policy: Policy = Field(default_factory=Policy, description="What may run here.")
     datasets: Mapping[str, Dataset] = Field(default_factory=dict, description="Data sets by name.")
     pods: Pods = Field(default_factory=Pods, description="What the clients' pods need.")

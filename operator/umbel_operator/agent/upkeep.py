@@ -15,7 +15,8 @@ from umbel_operator import kube
 from umbel_operator.access import AccessError
 from umbel_operator.agent import check, credentials, uninstall
 from umbel_operator.agent.backends.base import Trouble
-from umbel_operator.agent.site import BackendName, load
+from umbel_operator.agent.leeway import leeway
+from umbel_operator.agent.site import BackendName, Site, load
 
 BACKENDS = get_args(BackendName)
 SITE = click.option("--site", "site_file", required=True, type=click.Path(path_type=Path), help="The silo's site file.")
@@ -48,6 +49,7 @@ def check_command(
     site = load(site_file, backend)
     counts = f"{len(site.datasets)} data sets, {len(site.policy.images)} patterns of images"
     click.echo(f"{site_file}: silo {site.silo}, {counts}")
+    _show_leeway(site)
     if hub is None and not hub_secret and not volumes:
         return 0
     faults = 0
@@ -78,6 +80,13 @@ def check_command(
 
     _spoken(kubeconfig, work, needed=volumes or bool(hub_secret))
     return 1 if faults else 0
+
+
+def _show_leeway(site: Site) -> None:
+    found = leeway(site)
+    click.echo("it leaves to the hub:" if found else "it leaves nothing to the hub")
+    for one in found:
+        click.echo(f"  {one}")
 
 
 @click.command("uninstall")

@@ -10,19 +10,19 @@ from typing import Any
 
 from umbel_operator import kube, logs
 from umbel_operator.access import AccessError
-from umbel_operator.agent import federatedclient
+from umbel_operator.agent import federatedclient, heard
 from umbel_operator.agent.allowance import bounded
 from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.backends.base import Backend, Trouble
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.holding import Holding
 from umbel_operator.agent.metrics import Metrics, state
-from umbel_operator.agent.pauses import Pauses
 from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import INVALID, decide
-from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled
+from umbel_operator.agent.reconcile import ACCEPTED, READY, farewell, reconcile, troubled, unread
 from umbel_operator.agent.site import Site
 from umbel_operator.conditions import Condition, find, merge
+from umbel_operator.pauses import Pauses
 
 MANAGER = "umbel-agent"
 RESYNC_SECONDS = 300.0
@@ -63,7 +63,7 @@ class Worker:
 
     @property
     def state(self) -> str:
-        conditions = ((self._obj or {}).get("status") or {}).get("conditions")
+        conditions = heard.status_of(self._obj or {}).get("conditions")
         ready = find(conditions, READY)
         return state(ready.get("status", ""), ready.get("reason", ""), find(conditions, ACCEPTED).get("status", ""))
 
@@ -132,8 +132,9 @@ class Worker:
             client = federatedclient.read(obj)
         except ValueError as error:
             logs.error("a FederatedClient that this version does not understand", client=self.name, error=str(error))
+            again = await self._stop(str(error))
             await self._say(obj, _not_understood(obj))
-            return None
+            return again
         try:
             plan = await self._act(client)
         except Trouble as trouble:
@@ -163,8 +164,21 @@ class Worker:
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
         return plan
 
+    async def _stop(self, why: str) -> float | None:
+        context, plan = self._context, Plan()
+        if heard.is_name(self.name):
+            plan = unread(await context.backend.observe(self.name, None, context.site))
+            await context.backend.execute(plan)
+            context.metrics.writes.labels("Silo").inc(len(plan.actions))
+        context.desk.not_understood(self.name, why)
+        return plan.again
+
     async def _remove(self) -> float | None:
         context = self._context
+        if not heard.is_name(self.name):
+            self._nothing_left = True
+            context.desk.gone(self.name)
+            return None
         plan = farewell(await context.backend.observe(self.name, None, context.site))
         await context.backend.execute(plan)
         context.metrics.writes.labels("Silo").inc(len(plan.actions))
@@ -218,7 +232,7 @@ def _not_understood(obj: kube.Object) -> kube.Object:
     words = "the agent does not understand this FederatedClient; it may be older than the hub"
     said = [Condition(type_, "False", INVALID, words) for type_ in (ACCEPTED, READY)]
     generation = obj["metadata"].get("generation", 1)
-    before: list[dict[str, Any]] = (obj.get("status") or {}).get("conditions") or []
+    before: list[dict[str, Any]] = heard.status_of(obj).get("conditions") or []
     return {"observedGeneration": generation, "conditions": merge(before, said, generation, time.time())}
 
 

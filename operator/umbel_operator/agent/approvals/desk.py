@@ -12,9 +12,9 @@ from umbel_operator.agent.approvals.request import Request, request_of, requests
 from umbel_operator.agent.approvals.store import Documents, Store
 from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.federatedclient import FederatedClient
-from umbel_operator.agent.pauses import Pauses
-from umbel_operator.agent.policy import TO_BE_ASKED, Decision
+from umbel_operator.agent.policy import INVALID, TO_BE_ASKED, Decision
 from umbel_operator.kube import ApiError
+from umbel_operator.pauses import Pauses
 
 
 class Desk:
@@ -40,6 +40,11 @@ class Desk:
         elif self._requests.get(client.name) != request:
             self._requests[client.name] = request
             self._changed.set()
+
+    def not_understood(self, name: str, why: str) -> None:
+        """Nobody can be asked for it."""
+        self._audit.not_understood(name, Decision(INVALID, why))
+        self._withdraw(name)
 
     def gone(self, name: str) -> None:
         self._audit.gone(name)

@@ -17,6 +17,7 @@ from unit.operator.agent.silo import KEY, federated_client, site_file
 from umbel.wire.pki import Authority, silo_id
 from umbel_operator.agent import federatedclient, site
 from umbel_operator.agent.allowance import bounded
+from umbel_operator.agent.approvals.decision import Answer
 from umbel_operator.agent.backends.local.actions import Begin, Install, MakeKey, Note, Remove, RemoveSecrets, Retain
 from umbel_operator.agent.backends.local.directory import Kept
 from umbel_operator.agent.backends.local.holding import LocalHolding
@@ -28,7 +29,7 @@ from umbel_operator.agent.batch.base import BatchJob
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import decide
-from umbel_operator.agent.reconcile import farewell, reconcile
+from umbel_operator.agent.reconcile import farewell, reconcile, unread
 
 Object = dict[str, Any]
 ROOT = Path("/srv/umbel/clients")
@@ -53,6 +54,7 @@ class Bench:
         self.now = time.time()  # certificates are signed by the real clock
         self.gone = False
         self.again: float | None = None
+        self.answers: dict[str, Answer] = {}
 
     # ---- the hub
 
@@ -82,9 +84,12 @@ class Bench:
     def plan(self) -> Plan:
         if self.gone:
             return farewell(self.holding(None))
-        read = federatedclient.read(self.fc)
+        try:
+            read = federatedclient.read(self.fc)
+        except ValueError:
+            return unread(self.holding(None))
         holding = self.holding(read)
-        decision = bounded(read, decide(read, self.site, {}), self.site.policy, holding.begun, self.now)
+        decision = bounded(read, decide(read, self.site, self.answers), self.site.policy, holding.begun, self.now)
         return reconcile(read, decision, holding, Clocks(self.now, self.now))
 
     def one_pass(self, steps: int | None = None) -> Plan:

@@ -18,7 +18,7 @@ from umbel_operator.agent.backends.kubernetes.holding import KubernetesHolding, 
 from umbel_operator.agent.federatedclient import FederatedClient
 from umbel_operator.agent.plan import Clocks, Plan
 from umbel_operator.agent.policy import decide
-from umbel_operator.agent.reconcile import farewell, reconcile
+from umbel_operator.agent.reconcile import farewell, reconcile, unread
 from umbel_operator.conditions import timestamp
 
 Object = dict[str, Any]
@@ -139,7 +139,10 @@ class World:
     def plan(self) -> Plan:
         if self.gone:
             return farewell(self.holding(None))
-        read = federatedclient.read(self.fc)
+        try:
+            read = federatedclient.read(self.fc)
+        except ValueError:
+            return unread(self.holding(None))
         if read.desired == "Finished" and self.finished_since is None:
             self.finished_since = self.now
         holding = self.holding(read)

@@ -161,8 +161,8 @@ async def until(true: Callable[[], Any]) -> None:
             await asyncio.sleep(0.002)
 
 
-def said(hub: Hub, type_: str) -> str:
-    conditions = hub.clients[NAME].get("status", {}).get("conditions") or []
+def said(hub: Hub, type_: str, name: str = NAME) -> str:
+    conditions = hub.clients[name].get("status", {}).get("conditions") or []
     return next((str(entry["reason"]) for entry in conditions if entry["type"] == type_), "")
 
 
@@ -249,10 +249,7 @@ async def test_nothing_is_removed_on_an_error(world: World, tmp_path: Path, monk
         await until(lambda: not world.objects)
 
 
-async def test_a_silo_in_trouble_is_said_so_and_recovers(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("umbel_operator.agent.pauses.FIRST_SECONDS", 0.01)
+async def test_a_silo_in_trouble_is_said_so_and_recovers(world: World, tmp_path: Path) -> None:
     hub, silo = Hub(), Silo(world)
     words = "the silo's cluster does not answer its agent"
     silo.trouble = Trouble("SiloUnreachable", words, temporary=True, patience=0.0)
@@ -341,13 +338,37 @@ async def test_a_silo_that_was_removed_leaves_nothing_and_its_agent_ends(world: 
         assert not world.objects
 
 
-async def test_one_that_this_version_does_not_understand_is_said_so(world: World, tmp_path: Path) -> None:
+async def test_one_that_this_version_does_not_understand_is_said_so_and_does_not_run(
+    world: World, tmp_path: Path
+) -> None:
+    """Whoever could make his client unreadable would have it run for ever: policy and clock are of what is read."""
     hub, silo = Hub(), Silo(world)
-    strange = federated_client()
-    del strange["spec"]["app"]
+    world.settle()
+    world.sign()
+    world.settle()
+    assert world.replicas == 1
+    strange = copy.deepcopy(world.fc)
+    strange["spec"]["job"]["uid"] = "../../../x"
     hub.put(strange)
     async with at_work(hub, silo, tmp_path):
         await until(lambda: said(hub, "Accepted") == "InvalidSpec")
+        assert world.kinds() == ["PersistentVolumeClaim"], "its state stays"
+        hub.put(copy.deepcopy(world.fc))
+        await until(lambda: said(hub, "Accepted") == "PolicyAllows" and "Secret" in world.kinds())
+
+
+@pytest.mark.parametrize("name", ["a.b", "a" * 64, "a,b=c", "../../x"])
+async def test_nothing_is_looked_for_under_a_name_that_cannot_be_one_here(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    hub, silo = Hub(), Silo(world)
+    strange = federated_client()
+    strange["metadata"]["name"] = name
+    hub.put(strange)
+    async with at_work(hub, silo, tmp_path) as whole:
+        await until(lambda: said(hub, "Accepted", name) == "InvalidSpec")
+        hub.remove(name)
+        await until(lambda: not whole._workers)
         assert silo.observed == 0
 
 

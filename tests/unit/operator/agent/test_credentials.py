@@ -6,10 +6,12 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from umbel_operator.access import Access, kubeconfig
+from umbel_operator.access import Access, AccessError, kubeconfig
 from umbel_operator.agent import credentials
 from umbel_operator.agent.credentials import HubCredentials
 
@@ -97,3 +99,29 @@ def test_a_copy_serves_while_the_file_is_unreadable(given: Path, held: HubCreden
     held.adopt(given.read_text())
     given.unlink()
     assert held.read().token == token(NOW)
+
+
+@pytest.mark.parametrize(
+    ("owner", "reaching"),
+    [
+        ("user", {"exec": {"apiVersion": "v1", "command": "touch", "args": ["{mark}"]}}),
+        ("user", {"auth-provider": {"name": "x", "config": {"cmd-path": "touch", "cmd-args": "{mark}"}}}),
+        ("user", {"tokenFile": "{secret}"}),
+        ("user", {"client-certificate": "{secret}"}),
+        ("user", {"client-key": "{secret}"}),
+        ("cluster", {"certificate-authority": "{secret}"}),
+    ],
+)
+def test_what_the_hub_gives_runs_no_program_here_and_reads_no_file(
+    given: Path, held: HubCredentials, tmp_path: Path, owner: str, reaching: dict[str, Any]
+) -> None:
+    mark, secret = tmp_path / "ran", tmp_path / "secret"
+    secret.write_text("of the silo")
+    config = yaml.safe_load(given.read_text())
+    own = yaml.safe_load(yaml.safe_dump(reaching).replace("{mark}", str(mark)).replace("{secret}", str(secret)))
+    config[f"{owner}s"][0][owner].update(own)
+    for take in (given.write_text, held.adopt):
+        take(yaml.safe_dump(config))
+        with pytest.raises(AccessError, match=f"{next(iter(reaching))}: the hub's kubeconfig may run no program"):
+            held.read()
+    assert not mark.exists()

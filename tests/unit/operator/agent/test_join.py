@@ -87,6 +87,7 @@ def test_a_bundle_is_read_back(tmp_path: Path) -> None:
         ("kind: JoinBundle", "silo: is missing"),
         (BUNDLE.text() + "more: 1\n", "more: is no field of a bundle"),
         (dataclasses.replace(BUNDLE, url="http://x").text(), "url: http://x is not an https:// address"),
+        (dataclasses.replace(BUNDLE, silo="../../x").text(), "silo: '../../x' is not a silo's name"),
         (dataclasses.replace(BUNDLE, authorities="x").text(), "authorities: are no certificates"),
     ],
 )

@@ -69,8 +69,14 @@ def test_the_least_of_them_allows_nothing() -> None:
     ("data", "line"),
     [
         ({"silo": None}, "silo: is missing; add it: Name of the silo, as the hub knows it"),
+        ({"silo": "a" * 51}, "silo: has 51 characters; use at most 50"),
         ({"polcy": {}}, "polcy: unknown field; did you mean policy?"),
         ({"policy": {"image": []}}, "policy.image: unknown field; did you mean images?"),
+        (
+            {"policy": {"requireDigest": False}},
+            "policy: has requireDigest false under approval Manual: a tag may be another image than the one approved; "
+            "leave it out, or write approval Auto",
+        ),
         ({"policy": {"images": "*"}}, "policy.images: is a string; write a list ([…], or lines that begin with -)"),
         ({"policy": {"images": [""]}}, "policy.images[0]: has 0 characters; use at least 1"),
         (

@@ -16,5 +16,11 @@ class Pauses:
         pause, self._next = self._next, min(2 * self._next, self._longest)
         return pause * random.uniform(0.5, 1.0)
 
+    def after(self, seconds: float, least: float = 0.0) -> float:
+        """The next, after a try that went on for so long: as long as the longest pause, and they begin anew."""
+        if seconds >= self._longest:
+            self.reset()
+        return max(self.next(), least * random.uniform(1.0, 1.5))
+
     def reset(self) -> None:
         self._next = self._first
