@@ -12,9 +12,26 @@ sys.path.append(str(Path(__file__).parents[2] / "hack/cluster"))
 
 from umbel_cluster import api as _api
 
+from .hub import Operator
+from .proxy import Proxy, between, kubeconfig_for
+
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_api.Api]:
     """One for each worker, for the whole session: every test makes namespaces of its own."""
     with _api.serving(tmp_path_factory.mktemp("api")) as serving:
         yield serving
+
+
+@pytest.fixture
+def proxy(api: _api.Api) -> Iterator[Proxy]:
+    with between(api.kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
+    """Behind the proxy; not started yet."""
+    made = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
+    yield made
+    made.kill()

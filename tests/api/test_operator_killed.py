@@ -6,8 +6,8 @@ There is no node here: the job's server is played (`played.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,44 +18,56 @@ from umbel.wire.pki import new_request
 from umbel_operator import names
 
 from .hub import COLLECTED, Operator, install, made, manifest, until
-from .played import playing
-from .proxy import Proxy, between, kubeconfig_for
+from .played import DEFAULT, playing
+from .proxy import Cut, Proxy
 
 pytestmark = pytest.mark.api
 
 SILOS = ["one", "two", "three"]
+JOBS = f"{UMBEL}/namespaces/default/federatedjobs"
 PARTS = 4  # of the writes, each a test of its own: they take minutes
-
-
-@pytest.fixture
-def proxy(api: Api) -> Iterator[Proxy]:
-    with between(api.kubeconfig) as made_proxy:
-        yield made_proxy
-
-
-@pytest.fixture
-def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
-    started = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
-    yield started
-    started.kill()
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: Operator, part: int) -> None:
+    """By turns just before the API server hears of it, and when it has done it."""
     install(api, SILOS)
     operator.start()
     undisturbed = _life(api, operator, "job")
     writes = len(proxy.calls)
     assert writes > 30, proxy.calls
     for number in range(1 + part, writes + 1, PARTS):
-        proxy.reset()
-        proxy.at, proxy.cut = number, operator.kill
-        assert _life(api, operator, "job") == undisturbed, f"killed at {number}: {proxy.calls[number - 1]}"
+        cut = Cut(lambda _, now, at=number: now == at, operator.kill, before=bool(number // PARTS % 2))
+        proxy.reset(cut)
+        assert _life(api, operator, "job") == undisturbed, f"killed at {number}, {cut.met}"
+        assert cut.met or len(proxy.calls) < number, f"this life had {len(proxy.calls)} writes, and none was cut"
 
 
-def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
+READS = {
+    "an object": r"GET .*/statefulsets/job-server$",
+    "the jobs": r"GET .*/federatedjobs\b",
+    "a watch": r"GET .*/federatedclients\?watch=",
+    "the clients of a deleted job": r"GET .*/federatedclients\?.*umbel.dev/job-uid(=|%3D)",
+}
+
+
+def test_killed_at_a_read_of_each_kind_and_when_it_has_told_the_server(
+    api: Api, proxy: Proxy, operator: Operator
+) -> None:
+    install(api, SILOS)
+    operator.start()
+    undisturbed = _life(api, operator, "job", told=operator.kill)
+    for what, asks in READS.items():
+        cut = Cut(lambda call, _, asks=asks: re.match(asks, call) is not None, operator.kill)
+        operator.kill()  # the next one lists and watches anew
+        proxy.reset(cut)
+        assert _life(api, operator, "job") == undisturbed, f"killed at {cut.met}"
+        assert cut.met, f"{what}: not read"
+
+
+def _life(api: Api, operator: Operator, name: str, told: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Made, certified, trained for a round, suspended, resumed, completed, deleted; what there was at its height, in
-    terms of what was asked for, and how it ended."""
+    terms of what was asked for, and how it ended. ``told``: called once, when its server has heard who belongs."""
     keep_alive = lambda: operator.runs or operator.start()  # noqa: E731
 
     def comes(true: Callable[[], Any], what: str) -> None:
@@ -76,15 +88,16 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
 
     height = until(settled, f"{name} made", told=lambda: _story(api, operator, name))
     with playing(api, name, epoch=1, rounds=0, silos=len(SILOS)) as server:
+        server.told = told
         comes(lambda: _reason(_status(api, name)) == "Training", "training")
         comes(lambda: (server.members, server.total) == (frozenset(SILOS), 5), "the members told")
         server.commits()
         comes(lambda: _status(api, name)["round"]["number"] == 1, "a round")
-        api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        _suspend(api, name, True)
         comes(lambda: api.client.find(f"/api/v1/namespaces/default/pods/{name}-server-0") is None, "its pod gone")
     comes(lambda: _reason(_status(api, name)) == "Suspended", "suspended")
     comes(lambda: all(_desired(o) == "Suspended" for o in _clients(api, name)), "told to the silos")
-    api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    _suspend(api, name, False)
     comes(lambda: all(_desired(o) == "Running" for o in _clients(api, name)), "resumed")
     with playing(api, name, epoch=2, rounds=1, silos=len(SILOS), pod=comes) as server:
         server.commits()
@@ -96,11 +109,12 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
     comes(lambda: _volume(api, name).get(names.MODEL), "its model written on the volume")
     comes(lambda: _condition(_status(api, name), "ServerReady")["status"] == "False", "its server known to have gone")
     end = _told(_status(api, name))
-    api.kubectl("delete", "fj", name, "--wait=false")
+    assert api.client.status("DELETE", f"{JOBS}/{name}") == 200
     comes(lambda: _job(api, name) is None, "deleted")
     collected = lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name))  # noqa: E731
     until(collected, "nothing left", COLLECTED, told=lambda: _story(api, operator, name))
-    api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
+    for volume in made(api, name).values():
+        api.client.status("DELETE", f"{DEFAULT}/persistentvolumeclaims/{volume['metadata']['name']}")
     return {**{_plain(key): _asked(obj) for key, obj in height.items()}, "end": end}
 
 
@@ -112,11 +126,14 @@ def _story(api: Api, operator: Operator, name: str) -> str:
 def _ask(api: Api, client: dict[str, Any]) -> None:
     """As its silo's agent would."""
     request, _ = new_request()
-    body = json.dumps({"status": {"certificateRequest": request.decode(), "conditions": []}})
+    body = {"status": {"certificateRequest": request.decode(), "conditions": []}}
     meta = client["metadata"]
-    api.kubectl(
-        "patch", "fc", meta["name"], "-n", meta["namespace"], "--subresource=status", "--type=merge", "-p", body
-    )
+    path = f"{UMBEL}/namespaces/{meta['namespace']}/federatedclients/{meta['name']}/status"
+    assert api.client.status("PATCH", path, body) == 200
+
+
+def _suspend(api: Api, name: str, on: bool) -> None:
+    assert api.client.status("PATCH", f"{JOBS}/{name}", {"spec": {"suspend": on}}) == 200
 
 
 def _clients(api: Api, name: str) -> list[dict[str, Any]]:
@@ -128,7 +145,7 @@ def _desired(client: dict[str, Any]) -> str:
 
 
 def _job(api: Api, name: str) -> dict[str, Any] | None:
-    return api.client.find(f"{UMBEL}/namespaces/default/federatedjobs/{name}")
+    return api.client.find(f"{JOBS}/{name}")
 
 
 def _status(api: Api, name: str) -> dict[str, Any]:
