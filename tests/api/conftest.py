@@ -12,7 +12,8 @@ sys.path.append(str(Path(__file__).parents[2] / "hack/cluster"))
 
 from umbel_cluster import api as _api
 
-from .hub import Operator
+from .hub import Operator, install
+from .joining import Agent, Hub
 from .proxy import Proxy, between, kubeconfig_for
 
 
@@ -35,3 +36,30 @@ def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
     made = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="module")
+def hub(api: _api.Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    install(api, [])
+    made = Hub(api, tmp_path_factory.mktemp("hub"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def silo(request: pytest.FixtureRequest, hub: Hub) -> Iterator[str]:
+    """A name of its own for each test; nothing of it stays."""
+    name = request.node.name.replace("_", "-").removeprefix("test-").split("[")[0][:45].strip("-")
+    yield name
+    if hub.api.kubectl("get", "silo", name, "--ignore-not-found"):
+        hub.umbel("silo", "remove", name)
+
+
+@pytest.fixture
+def agent(silo: str, tmp_path: Path) -> Iterator[Agent]:
+    made = Agent(silo, tmp_path)
+    yield made
+    made.stop()

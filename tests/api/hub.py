@@ -26,10 +26,11 @@ KINDS = (
 
 
 class Operator:
-    """``kubeconfig``, ``options``: what it is started with, each time."""
+    """``kubeconfig``, ``options``, ``environment``: what it is started with, each time."""
 
     def __init__(self, kubeconfig: Path, folder: Path, *options: str) -> None:
         self.kubeconfig = kubeconfig
+        self.environment: dict[str, str] | None = None
         self._options = options
         self._log = folder / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +38,7 @@ class Operator:
     def start(self) -> None:
         with self._log.open("ab") as log:
             command = [UMBEL, "hub", "run", "--kubeconfig", self.kubeconfig, "--http", "127.0.0.1:0", *self._options]
-            self._process = subprocess.Popen(command, stderr=log)
+            self._process = subprocess.Popen(command, stderr=log, env=self.environment)
 
     @property
     def runs(self) -> bool:

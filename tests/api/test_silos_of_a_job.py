@@ -11,6 +11,7 @@ import pytest
 from umbel_cluster.api import Api
 from umbel_cluster.rest import UMBEL
 
+from umbel.wire.pki import new_request
 from umbel_operator import names
 from umbel_operator.agent import heartbeat
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.api
 JOBS = f"{UMBEL}/namespaces/default/federatedjobs"
 # The watch by which the operator knows all jobs' clients begins with this; a job's own are asked for by its uid.
 BOOK = re.compile(r"GET .*/federatedclients\?.*labelSelector=umbel.dev/job-uid(&|$)")
+STAMP = "2027-01-15T08:00:00Z"
 LUNG = {"study": "lung"}
 
 
@@ -109,6 +111,36 @@ def test_a_silo_that_does_not_admit_the_namespace_has_no_part(api: Api, operator
     until(lambda: chosen(api, "admitted") == {*admitted, "admits-not"}, "admitted", told=operator.log)
     delete(api, "admitted")
     until(lambda: gone(api, "admitted") and not clients(api, "admitted"), "deleted")
+
+
+def test_an_older_agent_that_tells_less_takes_part(api: Api, operator: Operator) -> None:
+    """Its Lease only beats; of its FederatedClient it knows a request, and one condition. A newer one says more."""
+    installed(api)
+    apply(api, *(obj for name in ("older", "newer", "absent") for obj in silo(name)))
+    beats, newer = report("older"), report("newer", "digits")
+    del beats["metadata"]["annotations"]
+    newer["metadata"]["annotations"][names.AGENT_REPORT] = '{"datasets":["digits"],"version":"9.0.0","regions":[1]}'
+    apply(api, beats, newer)
+    operator.start()
+    apply(api, manifest("mixed", ["older", "newer", "absent"]))
+    until(lambda: len(clients(api, "mixed")) == 3, "made", told=operator.log)
+    ready = {"type": "Ready", "status": "True", "reason": "Running", "message": "", "lastTransitionTime": STAMP}
+    for client in clients(api, "mixed"):
+        if client["spec"]["silo"] != "absent":
+            said = {"certificateRequest": new_request()[0].decode(), "conditions": [ready]}
+            meta = client["metadata"]
+            path = f"{UMBEL}/namespaces/{meta['namespace']}/federatedclients/{meta['name']}/status"
+            assert api.client.status("PATCH", path, {"status": said}) == 200
+    until(lambda: status(api, "mixed").get("silos", {}).get("ready") == 2, "both ready", told=operator.log)
+    assert condition(api, "mixed", "SilosReady")["message"] == "absent: NeverSeen"
+    certified = {c["spec"]["silo"] for c in clients(api, "mixed") if c["spec"].get("certificate")}
+    assert certified == {"older", "newer"}
+    shown = {name: (api.client.find(f"{UMBEL}/silos/{name}") or {})["status"] for name in ("older", "newer")}
+    assert [found["conditions"][0]["reason"] for found in shown.values()] == ["AgentAlive", "AgentAlive"]
+    assert "datasets" not in shown["older"]
+    assert (shown["newer"]["datasets"], shown["newer"]["agentVersion"]) == (["digits"], "9.0.0")
+    delete(api, "mixed")
+    until(lambda: gone(api, "mixed") and not clients(api, "mixed"), "deleted")
 
 
 def test_clients_that_have_no_job_any_more_are_swept(api: Api, operator: Operator) -> None:
