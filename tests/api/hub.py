@@ -118,4 +118,4 @@ def status(api: Api, job: str) -> dict[str, Any]:
 
 
 def clients(api: Api, job: str) -> list[dict[str, Any]]:
-    return [obj for key, obj in made(api, job).items() if key.startswith("FederatedClient")]
+    return api.client.listed(f"{rest.UMBEL}/federatedclients", f"umbel.dev/job={job}")

@@ -143,21 +143,24 @@ def test_an_older_agent_that_tells_less_takes_part(api: Api, operator: Operator)
     until(lambda: gone(api, "mixed") and not clients(api, "mixed"), "deleted")
 
 
-def test_clients_that_have_no_job_any_more_are_swept(api: Api, operator: Operator) -> None:
-    """It was deleted while no hub looked, and its finalizer taken off, as an uninstallation does."""
+def test_clients_that_nothing_asks_for_any_more_go(api: Api, operator: Operator) -> None:
+    """While no hub looked, one job was deleted and its finalizer taken off, as an uninstallation does, and a silo was
+    taken out of another."""
     installed(api)
-    apply(api, *(obj for name in ("swept-1", "swept-2", "swept-3") for obj in silo(name)))
+    silos = ["swept-1", "swept-2", "swept-3", "swept-4"]
+    apply(api, *(obj for name in silos for obj in silo(name)))
     operator.start()
-    apply(api, *(manifest(job, ["swept-1", "swept-2", "swept-3"]) for job in ("swept", "kept")))
-    until(lambda: len(clients(api, "swept")) == len(clients(api, "kept")) == 3, "made", told=operator.log)
+    apply(api, *(manifest(job, silos) for job in ("swept", "kept")))
+    until(lambda: len(clients(api, "swept")) == len(clients(api, "kept")) == 4, "made", told=operator.log)
     operator.kill()
     delete(api, "swept")
     api.kubectl("patch", "fj", "swept", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
     until(lambda: gone(api, "swept"), "gone")
-    assert len(clients(api, "swept")) == 3
+    edit(api, "kept", silos=[{"name": name, "dataset": "digits"} for name in silos[:3]])
+    assert len(clients(api, "swept")) == len(clients(api, "kept")) == 4
     operator.start()
     until(lambda: not clients(api, "swept"), "swept", told=operator.log)
-    assert len(clients(api, "kept")) == 3
+    until(lambda: chosen(api, "kept") == set(silos[:3]), "taken out", told=operator.log)
     delete(api, "kept")
     until(lambda: gone(api, "kept") and not clients(api, "kept"), "deleted")
 
