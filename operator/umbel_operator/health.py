@@ -14,6 +14,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from umbel_operator import names
+from umbel_operator.access import AccessError
 from umbel_operator.kube import LEASE, ApiError, Kube
 
 BEAT_SECONDS = 20.0
@@ -22,20 +23,22 @@ HEARTBEAT = "umbel-operator"
 
 
 class Heartbeat:
-    """A Lease of the operator's namespace; `heard` is called with what the operator's watch brings of it."""
+    """A Lease of the operator's namespace, written every ``beat`` seconds. ``clock``: a steady one. ``echoed``: when
+    the watch brought what was written last."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
-        self._kube = kube
-        self._namespace = namespace
-        self._sent = ""
-        self.reached = time.monotonic()  # the API answered; an API that is away is no reason to be restarted
-        self.echoed = time.monotonic()
+    def __init__(
+        self, kube: Kube, namespace: str, clock: Callable[[], float] = time.monotonic, beat: float = BEAT_SECONDS
+    ) -> None:
+        self._kube, self._namespace, self._clock, self._beat_seconds = kube, namespace, clock, beat
+        self._sent = self._heard = ""
+        self._unheard: float | None = None  # when the first was written of those that have not come back
+        self.reached = self.echoed = clock()
 
     async def run(self) -> None:
         while True:
-            with contextlib.suppress(ApiError):
+            with contextlib.suppress(ApiError, AccessError):
                 await self._beat()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._beat_seconds)
 
     async def _beat(self) -> None:
         self._sent = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -50,18 +53,21 @@ class Heartbeat:
             "spec": {"holderIdentity": HEARTBEAT, "leaseDurationSeconds": int(DEAF_SECONDS), "renewTime": self._sent},
         }
         await self._kube.apply(lease, manager=names.HUB_MANAGER)
-        self.reached = time.monotonic()
+        self.reached = self._clock()
+        if self._heard != self._sent and self._unheard is None:
+            self._unheard = self.reached
 
     async def listen(self) -> None:
         """The watch whose echo is waited for."""
         selector = f"{names.COMPONENT}=operator"
         async for change, item in self._kube.watch(LEASE, self._namespace, selector=selector):
             if change != "SYNCED" and (item.get("spec") or {}).get("renewTime") == self._sent:
-                self.echoed = time.monotonic()
+                self._heard, self._unheard, self.echoed = self._sent, None, self._clock()
 
     def alive(self) -> bool:
-        """False: the API takes what is written, but nothing comes back."""
-        return self.reached - self.echoed < DEAF_SECONDS
+        """False: the API takes what is written, and has for a while, but nothing comes back. One that is away, or was
+        until a moment ago, is no reason to be restarted."""
+        return self._unheard is None or self.reached - self._unheard < DEAF_SECONDS
 
 
 async def serve(host: str, port: int, alive: Callable[[], bool], text: Callable[[], bytes]) -> web.AppRunner:

@@ -144,8 +144,11 @@ class Kube:
         """None: there is no such object."""
         return await _or_none(self.request("GET", kind.path(namespace, name)))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> Objects:
-        return [item async for items, _ in self._pages(kind, namespace, selector) for item in items]
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, selector: str = "", metadata_only: bool = False
+    ) -> Objects:
+        accept = METADATA.format("List") if metadata_only else JSON
+        return [item async for items, _ in self._pages(kind, namespace, selector, accept) for item in items]
 
     async def create(self, obj: Object) -> Object:
         """Raises ApiError 409 when it is there."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from umbel_cluster import charts, rest
+from umbel_cluster import charts, rest, tools
 from umbel_cluster.api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -26,10 +26,11 @@ KINDS = (
 
 
 class Operator:
-    """``kubeconfig``, ``options``: what it is started with, each time."""
+    """``kubeconfig``, ``options``, ``environment``: what it is started with, each time."""
 
     def __init__(self, kubeconfig: Path, folder: Path, *options: str) -> None:
         self.kubeconfig = kubeconfig
+        self.environment: dict[str, str] | None = None
         self._options = options
         self._log = folder / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +38,7 @@ class Operator:
     def start(self) -> None:
         with self._log.open("ab") as log:
             command = [UMBEL, "hub", "run", "--kubeconfig", self.kubeconfig, "--http", "127.0.0.1:0", *self._options]
-            self._process = subprocess.Popen(command, stderr=log)
+            self._process = subprocess.Popen(command, stderr=log, env=self.environment)
 
     @property
     def runs(self) -> bool:
@@ -75,6 +76,16 @@ def install(api: Api, silos: list[str]) -> None:
         )
 
 
+def gateways(api: Api) -> None:
+    """The Gateway API's own definitions, of its experimental channel; nothing here serves them."""
+    files = [
+        tools.built("gateway-api") / f"gateway.networking.k8s.io_{kind}.yaml" for kind in ("gateways", "tlsroutes")
+    ]
+    named = [word for file in files for word in ("-f", str(file))]
+    api.kubectl("apply", "--server-side", *named)
+    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", *named)
+
+
 def until(
     true: Callable[[], Any],
     what: str,
@@ -94,3 +105,17 @@ def made(api: Api, job: str) -> dict[str, Any]:
     """What there is of a job: kind, namespace, name → what it is about, without what the API server makes up."""
     listed = [item for kind in KINDS for item in api.client.listed(kind, f"umbel.dev/job={job}")]
     return {f"{i['kind']} {i['metadata']['namespace']}/{i['metadata']['name']}": i for i in listed}
+
+
+def condition(api: Api, job: str, type_: str) -> dict[str, Any]:
+    """Of a job's status; empty while it is not there."""
+    return next((entry for entry in status(api, job).get("conditions", ()) if entry["type"] == type_), {})
+
+
+def status(api: Api, job: str) -> dict[str, Any]:
+    found = api.client.find(f"{rest.UMBEL}/namespaces/default/federatedjobs/{job}") or {}
+    return dict(found.get("status") or {})
+
+
+def clients(api: Api, job: str) -> list[dict[str, Any]]:
+    return api.client.listed(f"{rest.UMBEL}/federatedclients", f"umbel.dev/job={job}")

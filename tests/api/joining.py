@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,10 @@ import yaml
 from cluster.federation import unasked
 from umbel_cluster.api import Api
 from umbel_cluster.processes import free_port
+
+from umbel_operator import joining
+from umbel_operator.agent import join, join_client
+from umbel_operator.agent.join import Membership
 
 from .hub import ROOT, UMBEL, until
 
@@ -95,9 +102,9 @@ class Agent:
     def rewrite(self, **changes: Any) -> None:
         (self.state / "membership.json").write_text(json.dumps({**self.membership, **changes}))
 
-    def join(self, bundle: Path, *, fails: bool = False) -> str:
+    def join(self, bundle: Path, *, fails: bool = False, environment: dict[str, str] | None = None) -> str:
         command = [UMBEL, "agent", "join", bundle, "--state-dir", self.state]
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, env=environment)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr if fails else done.stdout
@@ -108,17 +115,27 @@ class Agent:
         return path
 
     def start(self, *words: Any) -> None:
-        site = {
-            "silo": self.silo,
-            "policy": unasked("registry.*/*"),
-            "datasets": {"digits": {"path": str(ROOT)}},
-            "retainState": False,
-            "process": {"python": str(ROOT / ".venv/bin/python")},
-        }
+        process = {"python": str(ROOT / ".venv/bin/python")}
+        self._run(
+            {"datasets": {"digits": {"path": str(ROOT)}}, "process": process},
+            "process",
+            "--state-dir",
+            self.state,
+            *words,
+        )
+
+    def start_as_in_a_pod(self, cluster: Path, bundle: Path, *words: Any) -> None:
+        """With what it keeps in a Secret of a namespace of the silo's cluster."""
+        where = ("--kubeconfig", cluster, "--namespace", self.silo, "--hub-secret", "membership")
+        own = {"datasets": {"digits": {"volumeClaim": "digits"}}}
+        self._run(own, "kubernetes", *where, "--join", bundle, *words)
+
+    def _run(self, more: dict[str, Any], *words: Any) -> None:
+        site = {"silo": self.silo, "policy": unasked("registry.*/*"), "retainState": False, **more}
         (self.folder / "site.yaml").write_text(yaml.safe_dump(site))
-        command = [UMBEL, "agent", "run", "--site", self.folder / "site.yaml", "--backend", "process"]
+        command = [UMBEL, "agent", "run", "--site", self.folder / "site.yaml", "--backend", *words]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen([*map(str, [*command, "--state-dir", self.state, *words])], stderr=log)
+            self.process = subprocess.Popen([*map(str, command)], stderr=log)
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()[-4000:]
@@ -140,3 +157,17 @@ def running(agent: Agent, *words: Any) -> Iterator[Agent]:
         yield agent
     finally:
         agent.stop()
+
+
+def fresh(bundle: Path) -> Membership:
+    return join.decide(None, joining.read_bundle(bundle), None)
+
+
+def joined(bundle: Path, **changes: str) -> Membership:
+    """By the agent's own code. ``changes``: of the bundle."""
+    given = dataclasses.replace(joining.read_bundle(bundle), **changes)
+    return asyncio.run(join_client.join(join.decide(None, given, None), given.token, time.time()))
+
+
+def renewed(membership: Membership) -> Membership:
+    return asyncio.run(join_client.renew(membership, time.time()))

@@ -4,7 +4,6 @@ its Service's address; only what it tells of its rounds is made up."""
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import threading
 from base64 import b64decode
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from umbel_cluster.api import Api
+from umbel_cluster.rest import UMBEL
 
 from umbel.server.endpoints import serve_admin
 from umbel.wire.pki import operator_id
@@ -23,6 +23,7 @@ from .hub import until
 
 Comes = Callable[[Callable[[], Any], str], object]
 
+DEFAULT = "/api/v1/namespaces/default"
 STARTED = 1_800_000_000.0
 
 
@@ -38,7 +39,7 @@ def record(number: int, silos: int) -> dict[str, Any]:
 @contextmanager
 def playing(api: Api, job: str, *, epoch: int, rounds: int, silos: int, pod: Comes = until) -> Iterator[Played]:
     """From when its pod is there, which is waited for by ``pod``; ``rounds`` were committed before."""
-    pod(lambda: api.client.find(f"/api/v1/namespaces/default/pods/{job}-server-0"), "the server's pod")
+    pod(lambda: api.client.find(f"{DEFAULT}/pods/{job}-server-0"), "the server's pod")
     with tempfile.TemporaryDirectory() as folder:
         server = Played(api, job, epoch, rounds, silos, Path(folder))
         server.start()
@@ -53,10 +54,11 @@ class Played:
 
     def __init__(self, api: Api, job: str, epoch: int, rounds: int, silos: int, folder: Path) -> None:
         self._api, self._job, self._silos = api, job, silos
-        self._uid = api.kubectl("get", "fj", job, "-o", "jsonpath={.metadata.uid}")
+        self._uid = _found(api, f"{UMBEL}/namespaces/default/federatedjobs/{job}")["metadata"]["uid"]
         self._epoch = epoch
         self._rounds = rounds
         self._phase = "Training"
+        self.told: Callable[[], None] = lambda: None  # called once, when it was, and before its caller hears so
         self.members: frozenset[str] = frozenset()
         self.total = 0
         self._files = self._credentials(folder)
@@ -101,6 +103,8 @@ class Played:
 
     def set_members(self, silos: frozenset[str]) -> None:
         self.members = silos
+        told, self.told = self.told, lambda: None
+        told()
 
     def set_total(self, total: int) -> None:
         self.total = total
@@ -116,26 +120,28 @@ class Played:
     async def _serve(self) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._stop = lambda: loop.call_soon_threadsafe(stop.set)
-        host = self._api.kubectl("get", "svc", f"{self._job}-admin", "-o", "jsonpath={.spec.clusterIP}")
+        host = _found(self._api, f"{DEFAULT}/services/{self._job}-admin")["spec"]["clusterIP"]
         caller = operator_id("umbel.local")
         endpoint = await serve_admin(f"{host}:9443", self._files, self, operator=caller, observer=None)
         self._ready.set()
         await stop.wait()
         await endpoint.stop()
 
-    @property
-    def _pod(self) -> str:
-        return f"{self._job}-server-0"
-
     def _tell_pod(self, state: dict[str, Any], *, ready: bool) -> None:
         """It is in phase Running to the end: its container would be started again."""
         container = {"name": "server", "image": "it", "imageID": "", "ready": ready, "restartCount": 0, "state": state}
         condition = {"type": "Ready", "status": str(ready)}
         body = {"status": {"phase": "Running", "conditions": [condition], "containerStatuses": [container]}}
-        self._api.kubectl("patch", "pod", self._pod, "--subresource=status", "--type=merge", "-p", json.dumps(body))
+        assert self._api.client.status("PATCH", f"{DEFAULT}/pods/{self._job}-server-0/status", body) == 200
 
     def _credentials(self, folder: Path) -> Credentials:
-        data = json.loads(self._api.kubectl("get", "secret", f"{self._job}-server-tls", "-o", "json"))["data"]
-        for name, text in data.items():
+        secret = _found(self._api, f"{DEFAULT}/secrets/{self._job}-server-tls")
+        for name, text in secret["data"].items():
             (folder / name).write_bytes(b64decode(text))
         return Credentials(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+
+
+def _found(api: Api, path: str) -> dict[str, Any]:
+    found = api.client.find(path)
+    assert found is not None, path
+    return found

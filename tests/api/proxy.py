@@ -1,4 +1,5 @@
-"""Stands between the operator and the API server, counts what the operator writes, and cuts it off at one call."""
+"""Stands between the operator and the API server, counts what the operator writes, cuts it off at one call, or holds
+calls up."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +38,66 @@ class Connections(aiohttp.TCPConnector):
             transport.abort()
 
 
+@dataclass
+class Cut:
+    """At the first call for which ``which`` is true (of method and path, and of the number of a write, from 1; of a
+    read 0) ``kill`` is called. ``before``: the API server never hears of that call; else it has done it, and the caller
+    never hears. ``met``: that call, once it was."""
+
+    which: Callable[[str, int], bool]
+    kill: Callable[[], None]
+    before: bool = False
+    met: str = ""
+
+    def meets(self, call: str, number: int, *, before: bool) -> bool:
+        if self.met or self.before != before or not self.which(call, number):
+            return False
+        self.met = call
+        self.kill()
+        return True
+
+
 class Proxy:
-    """``calls``: method and path of every write, in order. At number ``at`` (from 1) ``cut`` is called: the API server
-    has done it, and the caller never hears of it."""
+    """``calls``: method and path of every write, in order. ``held``: of everything that was asked while it was held
+    up, or told on a watch."""
 
     def __init__(self, server: str, context: ssl.SSLContext) -> None:
         self.calls: list[str] = []
         self.answers: list[tuple[str, int]] = []  # path fragment → status to answer once instead
         self.too_old = 0  # so many watches are answered that they would go on from too long ago
-        self.at = 0
-        self.cut: Callable[[], None] = lambda: None
+        self.cut: Cut | None = None
+        self.held: list[str] = []
         self.url = ""
         self.stop: Callable[[], object] = lambda: None
         self._server = server
         self._context = context
         self._watches: set[asyncio.Task[Any]] = set()
+        self._holds: Callable[[str], bool] = lambda _: False
+        self._released = threading.Event()
 
-    def reset(self) -> None:
+    def reset(self, cut: Cut | None = None) -> None:
         self.calls.clear()
-        self.at = 0
+        self.cut = cut
+
+    @contextlib.contextmanager
+    def holding(self, which: Callable[[str], bool]) -> Iterator[None]:
+        """Of method and path with its query: such calls are not answered, and such watches bring nothing, meanwhile."""
+        before = self._holds
+        self.held.clear()
+        self._hold(which)
+        try:
+            yield
+        finally:
+            self._hold(before)
+
+    def _hold(self, which: Callable[[str], bool]) -> None:
+        self._holds, asked_again = which, self._released
+        self._released = threading.Event()
+        asked_again.set()
+
+    @property
+    def watches(self) -> int:
+        return len(self._watches)
 
     def cut_watches(self) -> int:
         """How many there were: their connections end in the middle of a line, or of nothing."""
@@ -78,28 +121,45 @@ class Proxy:
         finally:
             self._watches.discard(task)
 
+    async def _pass(self, call: str) -> None:
+        """Returns when that is not, or no more, held up."""
+        released = self._released
+        while self._holds(call):
+            self.held.append(call)
+            await asyncio.to_thread(released.wait)
+            released = self._released
+
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         for number, (fragment, status) in enumerate(self.answers):
             if fragment in request.path_qs and request.method in WRITES:
                 del self.answers[number]
                 return web.json_response({"kind": "Status", "code": status, "reason": "Test"}, status=status)
+        call = f"{request.method} {request.path_qs}"
+        await self._pass(call)
+        number = self._counted(request)
+        if self.cut is not None and self.cut.meets(call, number, before=True):
+            raise web.HTTPServiceUnavailable
         body = await request.read()
         headers = {k: v for k, v in request.headers.items() if k in ("Accept", "Content-Type")}
         target = self._server + request.raw_path
-        call = self._session.request(request.method, target, data=body or None, headers=headers)
-        async with call as answer:
-            if request.method in WRITES and "/leases/" not in request.path:  # heartbeats come at any time
-                self.calls.append(f"{request.method} {request.path}")
-                if len(self.calls) == self.at:
-                    await answer.read()
-                    self.cut()
-                    raise web.HTTPServiceUnavailable
+        asked = self._session.request(request.method, target, data=body or None, headers=headers)
+        async with asked as answer:
+            if self.cut is not None and self.cut.meets(call, number, before=False):
+                raise web.HTTPServiceUnavailable
             reply = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                 await reply.prepare(request)
                 async for block in answer.content.iter_any():
+                    await self._pass(call)
                     await reply.write(block)
             return reply
+
+    def _counted(self, request: web.Request) -> int:
+        """Which write it is; 0: none. Heartbeats come at any time."""
+        if request.method not in WRITES or "/leases/" in request.path:
+            return 0
+        self.calls.append(f"{request.method} {request.path}")
+        return len(self.calls)
 
     async def serve(self, ready: threading.Event) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()

@@ -3,49 +3,30 @@ server, by the operator itself."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from umbel_cluster.api import Api
 
 from umbel.wire import pki
 from umbel_operator import joining
-from umbel_operator.agent import join_client
 from umbel_operator.agent.join import JoinError, Membership
 from umbel_operator.hub import rotation
 
-from .hub import install, manifest, until
-from .joining import IMAGE, Agent, Hub, running
+from .hub import manifest, until
+from .joining import IMAGE, Agent, Hub, renewed, running
 
 pytestmark = pytest.mark.api
 OVERLAP_SECONDS = 45.0  # hours in earnest; what has to be in time here is a pass of the operator
 JOB, SILO = "rotated", "rotated-1"
 
 
-@pytest.fixture(scope="module")
-def hub(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    install(api, [])
-    made = Hub(api, tmp_path_factory.mktemp("hub"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-
-
 def authority(hub: Hub) -> rotation.Keys:
     return rotation.read(json.loads(hub.api.kubectl("get", "secret", "umbel-ca", "-n", "umbel-system", "-o", "json")))
-
-
-def renewed(membership: Membership) -> Membership:
-    return asyncio.run(join_client.renew(membership, time.time()))
 
 
 def issuer(pem: str) -> str:

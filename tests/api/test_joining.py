@@ -8,7 +8,6 @@ import json
 import time
 import urllib.request
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,57 +22,17 @@ from umbel_cluster.tools import ClusterError
 
 from umbel.wire import pki
 from umbel_operator import joining
-from umbel_operator.agent import join, join_client
+from umbel_operator.agent import join_client
 from umbel_operator.agent.join import JoinError, Membership, Removed
 from umbel_operator.conditions import timestamp
 from umbel_operator.hub.join import decisions
 
-from .hub import install, manifest, until
-from .joining import Agent, Hub, running
+from .clocks import Clock
+from .hub import until
+from .joining import Agent, Hub, fresh, joined, renewed, running
 
 pytestmark = pytest.mark.api
 HOUR = 3600.0
-
-
-@pytest.fixture(scope="module")
-def hub(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    install(api, [])
-    made = Hub(api, tmp_path_factory.mktemp("hub"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-
-
-@pytest.fixture
-def silo(request: pytest.FixtureRequest, hub: Hub) -> Iterator[str]:
-    """A name of its own for each test; nothing of it stays."""
-    name = request.node.name.replace("_", "-").removeprefix("test-").split("[")[0][:45].strip("-")
-    yield name
-    if hub.api.kubectl("get", "silo", name, "--ignore-not-found"):
-        hub.umbel("silo", "remove", name)
-
-
-@pytest.fixture
-def agent(silo: str, tmp_path: Path) -> Iterator[Agent]:
-    made = Agent(silo, tmp_path)
-    yield made
-    made.stop()
-
-
-def fresh(bundle: Path) -> Membership:
-    return join.decide(None, joining.read_bundle(bundle), None)
-
-
-def joined(bundle: Path, *, now: float | None = None, **changes: str) -> Membership:
-    """By the agent's own code. ``changes``: of the bundle."""
-    given = dataclasses.replace(joining.read_bundle(bundle), **changes)
-    return asyncio.run(join_client.join(join.decide(None, given, None), given.token, now or time.time()))
-
-
-def renewed(membership: Membership) -> Membership:
-    return asyncio.run(join_client.renew(membership, time.time()))
 
 
 def counted(hub: Hub, outcome: str) -> float:
@@ -250,12 +209,22 @@ def test_renewing_takes_a_join_certificate(hub: Hub, silo: str) -> None:
     assert (status, said["reason"]) == (401, joining.REQUEST_NOT_VALID)
 
 
-@pytest.mark.parametrize(("hours", "word"), [(-1, "not valid yet|is slow"), (1, "is fast")])
-def test_a_clock_that_is_an_hour_off_is_told(hub: Hub, silo: str, hours: float, word: str) -> None:
-    with pytest.raises(JoinError, match=word) as caught:
-        joined(hub.invite(silo), now=time.time() + hours * HOUR)
-    assert "set it" in str(caught.value)
-    assert caught.value.temporary
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (-1, "the hub's certificate is not valid yet by this machine's clock"),
+        (1, "this machine's clock is fast"),
+        (30, "the hub's certificate is not valid any more by this machine's clock"),
+    ],
+)
+def test_a_clock_that_is_hours_off_is_told(hub: Hub, silo: str, agent: Agent, hours: float, told: str) -> None:
+    bundle, clock = hub.invite(silo), Clock(agent.folder / "clock")
+    clock.off_by(hours)
+    said = agent.join(bundle, fails=True, environment=clock.environment)
+    assert told in said
+    assert "set " in said
+    clock.off_by(0)
+    agent.join(bundle, environment=clock.environment)  # has used nothing up
 
 
 def test_another_hub_behind_the_url_is_not_believed(hub: Hub, silo: str) -> None:
@@ -344,67 +313,3 @@ def test_a_pods_agent_joins_once_whatever_bundle_it_is_started_with(
             until(lambda: hub.condition(silo, "Ready").get("status") == "True", "alive", told=agent.log)
             assert not agent.ended(), agent.log()
     assert (agent.membership["key"], counted(hub, joining.TOKEN_USED)) == (key, used)
-
-
-# ---- suspended, resumed, removed
-
-
-def test_suspend_and_resume(hub: Hub, silo: str) -> None:
-    hub.invite(silo)
-    hub.umbel("silo", "suspend", silo)
-    until(lambda: hub.condition(silo, "Ready").get("reason") == "Suspended", "suspended")
-    row = next(line for line in hub.umbel("silo", "list").splitlines() if line.startswith(silo))
-    assert row.split()[1] == "Suspended"
-    hub.umbel("silo", "resume", silo)
-    until(lambda: hub.condition(silo, "Ready").get("reason") == "Invited", "resumed")
-    for word in ("suspend", "resume", "remove"):
-        assert "has no silo 'nobody'" in hub.umbel("silo", word, "nobody", fails=True)
-
-
-def test_a_removed_silo_is_told_and_nothing_is_left(hub: Hub, silo: str, agent: Agent) -> None:
-    job = "removed"
-    bundle = hub.invite(silo)
-    agent.join(bundle)
-    membership = Membership(**agent.membership)
-    old = agent.kubeconfig()
-    with running(agent):
-        until(lambda: hub.condition(silo, "Ready").get("status") == "True", "alive", told=agent.log)
-        body = manifest(job, [silo, "never-1", "never-2"])
-        body["spec"]["app"]["image"] = f"registry.example.org/acme/digits@sha256:{'0' * 64}"
-        hub.api.kubectl("apply", "-f", "-", input=json.dumps(body))
-        try:
-            clients = agent.state / "clients"
-            until(lambda: clients.exists() and any(clients.iterdir()), "a client's key", told=agent.log)
-            hub.umbel("silo", "remove", silo)
-            assert not hub.api.kubectl("get", "fc", "-n", f"umbel-silo-{silo}", "-o", "name")
-            assert not hub.api.kubectl("get", "silo,ns", silo, f"umbel-silo-{silo}", "--ignore-not-found")
-            until(agent.ended, "the agent stops", told=agent.log)
-        finally:
-            hub.api.kubectl("delete", "fj", job, "--timeout=60s")
-    assert "the hub has removed this silo" in agent.log()
-    assert not any(clients.iterdir()), "its client is gone"
-    assert agent.membership["removed"]
-    assert not agent.membership["key"]
-    assert "silo was removed from the hub" in agent.join(bundle, fails=True).replace(f"silo {silo}", "silo")
-    with pytest.raises(Removed, match="was removed from the hub"):
-        renewed(membership)
-    unauthorised = ["get", "fc", "-n", f"umbel-silo-{silo}", "--kubeconfig", str(old)]
-
-    def refused() -> bool:
-        try:
-            hub.api.kubectl(*unauthorised)
-        except ClusterError as error:
-            return "nauthorized" in str(error) or "logged in" in str(error.stderr)
-        return False
-
-    until(refused, "its token has ended")
-    agent.join(hub.invite(silo))
-    assert agent.membership["key"] != membership.key
-
-
-def test_who_was_invited_anew_shuts_out_the_agent_before(hub: Hub, silo: str) -> None:
-    first = joined(hub.invite(silo))
-    second = joined(hub.invite(silo))
-    with pytest.raises(Removed, match="another agent has joined in its place"):
-        renewed(first)
-    assert renewed(second).joined

@@ -6,8 +6,8 @@ There is no node here: the job's server is played (`played.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,45 +17,59 @@ from umbel_cluster.rest import UMBEL
 from umbel.wire.pki import new_request
 from umbel_operator import names
 
-from .hub import COLLECTED, Operator, install, made, manifest, until
-from .played import playing
-from .proxy import Proxy, between, kubeconfig_for
+from .hub import COLLECTED, Operator, clients, install, made, manifest, status, until
+from .played import DEFAULT, playing
+from .proxy import Cut, Proxy
 
 pytestmark = pytest.mark.api
 
 SILOS = ["one", "two", "three"]
+JOBS = f"{UMBEL}/namespaces/default/federatedjobs"
 PARTS = 4  # of the writes, each a test of its own: they take minutes
-
-
-@pytest.fixture
-def proxy(api: Api) -> Iterator[Proxy]:
-    with between(api.kubeconfig) as made_proxy:
-        yield made_proxy
-
-
-@pytest.fixture
-def operator(proxy: Proxy, tmp_path: Path) -> Iterator[Operator]:
-    started = Operator(kubeconfig_for(proxy, tmp_path / "kubeconfig"), tmp_path)
-    yield started
-    started.kill()
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_every_write_of_a_jobs_life(api: Api, proxy: Proxy, operator: Operator, part: int) -> None:
+    """By turns just before the API server hears of it, and when it has done it."""
     install(api, SILOS)
     operator.start()
     undisturbed = _life(api, operator, "job")
     writes = len(proxy.calls)
     assert writes > 30, proxy.calls
     for number in range(1 + part, writes + 1, PARTS):
-        proxy.reset()
-        proxy.at, proxy.cut = number, operator.kill
-        assert _life(api, operator, "job") == undisturbed, f"killed at {number}: {proxy.calls[number - 1]}"
+        cut = Cut(lambda _, now, at=number: now == at, operator.kill, before=bool(number // PARTS % 2))
+        proxy.reset(cut)
+        assert _life(api, operator, "job") == undisturbed, f"killed at {number}, {cut.met}"
+        assert cut.met or len(proxy.calls) < number, f"this life had {len(proxy.calls)} writes, and none was cut"
 
 
-def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
+READS = {
+    "an object": r"GET .*/statefulsets/job-server$",
+    "the jobs": r"GET .*/federatedjobs\b",
+    "a watch": r"GET .*/federatedclients\?watch=",
+    "the clients of a deleted job": r"GET .*/federatedclients\?.*umbel.dev/job-uid(=|%3D)",
+}
+
+
+def test_killed_at_a_read_of_each_kind_and_when_it_has_told_the_server(
+    api: Api, proxy: Proxy, operator: Operator
+) -> None:
+    install(api, SILOS)
+    operator.start()
+    killed: list[bool] = []
+    undisturbed = _life(api, operator, "job", told=lambda: (operator.kill(), killed.append(True))[1])
+    assert killed
+    for what, asks in READS.items():
+        cut = Cut(lambda call, _, asks=asks: re.match(asks, call) is not None, operator.kill)
+        operator.kill()  # the next one lists and watches anew
+        proxy.reset(cut)
+        assert _life(api, operator, "job") == undisturbed, f"killed at {cut.met}"
+        assert cut.met, f"{what}: not read"
+
+
+def _life(api: Api, operator: Operator, name: str, told: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Made, certified, trained for a round, suspended, resumed, completed, deleted; what there was at its height, in
-    terms of what was asked for, and how it ended."""
+    terms of what was asked for, and how it ended. ``told``: called once, when its server has heard who belongs."""
     keep_alive = lambda: operator.runs or operator.start()  # noqa: E731
 
     def comes(true: Callable[[], Any], what: str) -> None:
@@ -69,38 +83,39 @@ def _life(api: Api, operator: Operator, name: str) -> dict[str, Any]:
         for key, obj in found.items():
             if key.startswith("FederatedClient") and not obj.get("status", {}).get("certificateRequest"):
                 _ask(api, obj)
-        clients = [obj for key, obj in found.items() if key.startswith("FederatedClient")]
-        whole = len(found) == 8 + len(SILOS) and all(c["spec"].get("certificate") for c in clients)
-        status = _status(api, name)
-        return found if whole and _reason(status) == "Starting" else None
+        certain = [obj for key, obj in found.items() if key.startswith("FederatedClient")]
+        whole = len(found) == 8 + len(SILOS) and all(c["spec"].get("certificate") for c in certain)
+        return found if whole and _reason(status(api, name)) == "Starting" else None
 
     height = until(settled, f"{name} made", told=lambda: _story(api, operator, name))
     with playing(api, name, epoch=1, rounds=0, silos=len(SILOS)) as server:
-        comes(lambda: _reason(_status(api, name)) == "Training", "training")
+        server.told = told
+        comes(lambda: _reason(status(api, name)) == "Training", "training")
         comes(lambda: (server.members, server.total) == (frozenset(SILOS), 5), "the members told")
         server.commits()
-        comes(lambda: _status(api, name)["round"]["number"] == 1, "a round")
-        api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        comes(lambda: status(api, name)["round"]["number"] == 1, "a round")
+        _suspend(api, name, True)
         comes(lambda: api.client.find(f"/api/v1/namespaces/default/pods/{name}-server-0") is None, "its pod gone")
-    comes(lambda: _reason(_status(api, name)) == "Suspended", "suspended")
-    comes(lambda: all(_desired(o) == "Suspended" for o in _clients(api, name)), "told to the silos")
-    api.kubectl("patch", "fj", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
-    comes(lambda: all(_desired(o) == "Running" for o in _clients(api, name)), "resumed")
+    comes(lambda: _reason(status(api, name)) == "Suspended", "suspended")
+    comes(lambda: all(_desired(o) == "Suspended" for o in clients(api, name)), "told to the silos")
+    _suspend(api, name, False)
+    comes(lambda: all(_desired(o) == "Running" for o in clients(api, name)), "resumed")
     with playing(api, name, epoch=2, rounds=1, silos=len(SILOS), pod=comes) as server:
         server.commits()
-        comes(lambda: _status(api, name)["round"]["number"] == 2, "another round")
+        comes(lambda: status(api, name)["round"]["number"] == 2, "another round")
         server.completes()
-        comes(lambda: _reason(_status(api, name)) == "Complete", "complete")
+        comes(lambda: _reason(status(api, name)) == "Complete", "complete")
         server.ends()
-    comes(lambda: all(_desired(o) == "Finished" for o in _clients(api, name)), "the silos told of the end")
+    comes(lambda: all(_desired(o) == "Finished" for o in clients(api, name)), "the silos told of the end")
     comes(lambda: _volume(api, name).get(names.MODEL), "its model written on the volume")
-    comes(lambda: _condition(_status(api, name), "ServerReady")["status"] == "False", "its server known to have gone")
-    end = _told(_status(api, name))
-    api.kubectl("delete", "fj", name, "--wait=false")
+    comes(lambda: _condition(status(api, name), "ServerReady")["status"] == "False", "its server known to have gone")
+    end = _told(status(api, name))
+    assert api.client.status("DELETE", f"{JOBS}/{name}") == 200
     comes(lambda: _job(api, name) is None, "deleted")
     collected = lambda: all(key.startswith("PersistentVolumeClaim") for key in made(api, name))  # noqa: E731
     until(collected, "nothing left", COLLECTED, told=lambda: _story(api, operator, name))
-    api.kubectl("delete", "pvc", "-l", f"umbel.dev/job={name}", "--wait=false")
+    for volume in made(api, name).values():
+        api.client.status("DELETE", f"{DEFAULT}/persistentvolumeclaims/{volume['metadata']['name']}")
     return {**{_plain(key): _asked(obj) for key, obj in height.items()}, "end": end}
 
 
@@ -112,15 +127,14 @@ def _story(api: Api, operator: Operator, name: str) -> str:
 def _ask(api: Api, client: dict[str, Any]) -> None:
     """As its silo's agent would."""
     request, _ = new_request()
-    body = json.dumps({"status": {"certificateRequest": request.decode(), "conditions": []}})
+    body = {"status": {"certificateRequest": request.decode(), "conditions": []}}
     meta = client["metadata"]
-    api.kubectl(
-        "patch", "fc", meta["name"], "-n", meta["namespace"], "--subresource=status", "--type=merge", "-p", body
-    )
+    path = f"{UMBEL}/namespaces/{meta['namespace']}/federatedclients/{meta['name']}/status"
+    assert api.client.status("PATCH", path, body) == 200
 
 
-def _clients(api: Api, name: str) -> list[dict[str, Any]]:
-    return [obj for key, obj in made(api, name).items() if key.startswith("FederatedClient")]
+def _suspend(api: Api, name: str, on: bool) -> None:
+    assert api.client.status("PATCH", f"{JOBS}/{name}", {"spec": {"suspend": on}}) == 200
 
 
 def _desired(client: dict[str, Any]) -> str:
@@ -128,16 +142,12 @@ def _desired(client: dict[str, Any]) -> str:
 
 
 def _job(api: Api, name: str) -> dict[str, Any] | None:
-    return api.client.find(f"{UMBEL}/namespaces/default/federatedjobs/{name}")
-
-
-def _status(api: Api, name: str) -> dict[str, Any]:
-    return dict((_job(api, name) or {}).get("status") or {})
+    return api.client.find(f"{JOBS}/{name}")
 
 
 def _volume(api: Api, name: str) -> dict[str, str]:
     """The annotations of the model's volume."""
-    (volume,) = (obj for key, obj in made(api, name).items() if key.startswith("PersistentVolumeClaim"))
+    (volume,) = api.client.listed("/api/v1/persistentvolumeclaims", f"umbel.dev/job={name}")
     return dict(volume["metadata"].get("annotations") or {})
 
 
@@ -177,8 +187,7 @@ def _asked(obj: dict[str, Any]) -> Any:
 def test_answers_of_an_api_server_in_trouble_are_tried_again(api: Api, proxy: Proxy, operator: Operator) -> None:
     install(api, SILOS)
     operator.start()
-    for kind, status in (("statefulsets", 409), ("federatedclients", 429), ("configmaps", 500), ("status", 410)):
-        proxy.answers.append((kind, status))
+    proxy.answers += [("statefulsets", 409), ("federatedclients", 429), ("configmaps", 500), ("status", 410)]
     assert _life(api, operator, "troubled")
     assert not proxy.answers, "each was met"
 
@@ -189,7 +198,7 @@ def test_an_api_server_that_is_restarted(api: Api, proxy: Proxy, operator: Opera
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("restarted", SILOS)))
     until(lambda: made(api, "restarted"), "begun")
     api.restart_apiserver()
-    until(lambda: len(_clients(api, "restarted")) == 3, "made")
+    until(lambda: len(clients(api, "restarted")) == 3, "made")
     api.kubectl("delete", "fj", "restarted", "--timeout=60s")
     assert operator.runs, operator.log()
 
@@ -199,17 +208,17 @@ def test_watches_that_are_cut_or_too_old_miss_nothing(api: Api, proxy: Proxy, op
     install(api, SILOS)
     operator.start()
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("unwatched", SILOS)))
-    until(lambda: len(_clients(api, "unwatched")) == 3, "made")
+    until(lambda: len(clients(api, "unwatched")) == 3, "made")
 
     proxy.too_old = until(proxy.cut_watches, "watches")
-    for client in _clients(api, "unwatched"):
+    for client in clients(api, "unwatched"):
         _ask(api, client)
-    until(lambda: all(c["spec"].get("certificate") for c in _clients(api, "unwatched")), "signed", told=operator.log)
+    until(lambda: all(c["spec"].get("certificate") for c in clients(api, "unwatched")), "signed", told=operator.log)
     assert proxy.too_old == 0
 
     until(proxy.cut_watches, "watches again")
     api.kubectl("patch", "fj", "unwatched", "--type=merge", "-p", '{"spec":{"suspend":true}}')
-    until(lambda: all(_desired(o) == "Suspended" for o in _clients(api, "unwatched")), "suspended")
+    until(lambda: all(_desired(o) == "Suspended" for o in clients(api, "unwatched")), "suspended")
 
     until(proxy.cut_watches, "watches again")
     api.kubectl("delete", "fj", "unwatched", "--timeout=60s")
@@ -221,7 +230,7 @@ def test_what_an_earlier_job_of_the_name_has_left_gives_way(api: Api, proxy: Pro
     install(api, SILOS)
     operator.start()
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("again", SILOS)))
-    until(lambda: len(_clients(api, "again")) == 3, "made")
+    until(lambda: len(clients(api, "again")) == 3, "made")
     operator.kill()
     api.kubectl("delete", "fj", "again", "--wait=false")
     api.kubectl("patch", "fj", "again", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
@@ -229,7 +238,7 @@ def test_what_an_earlier_job_of_the_name_has_left_gives_way(api: Api, proxy: Pro
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("again", SILOS)))
     uid = api.kubectl("get", "fj", "again", "-o", "jsonpath={.metadata.uid}")
     operator.start()
-    ours = lambda: [c for c in _clients(api, "again") if c["spec"]["job"]["uid"] == uid]  # noqa: E731
+    ours = lambda: [c for c in clients(api, "again") if c["spec"]["job"]["uid"] == uid]  # noqa: E731
     until(lambda: len(ours()) == 3, "made anew", told=operator.log)
     api.kubectl("delete", "fj", "again", "--timeout=60s")
 
@@ -240,15 +249,15 @@ def test_what_was_changed_by_hand_while_no_operator_ran_is_put_right_and_nothing
     install(api, SILOS)
     operator.start()
     api.kubectl("apply", "-f", "-", input=json.dumps(manifest("changed", SILOS)))
-    until(lambda: len(_clients(api, "changed")) == 3, "made")
-    for client in _clients(api, "changed"):
+    until(lambda: len(clients(api, "changed")) == 3, "made")
+    for client in clients(api, "changed"):
         _ask(api, client)
-    until(lambda: all(c["spec"].get("certificate") for c in _clients(api, "changed")), "signed", told=operator.log)
-    until(lambda: _reason(_status(api, "changed")) == "Starting", "starting")
+    until(lambda: all(c["spec"].get("certificate") for c in clients(api, "changed")), "signed", told=operator.log)
+    until(lambda: _reason(status(api, "changed")) == "Starting", "starting")
     before = {key: _asked(obj) for key, obj in made(api, "changed").items()}
     operator.kill()
 
-    client = _clients(api, "changed")[0]["metadata"]
+    client = clients(api, "changed")[0]["metadata"]
     edit = ("patch", "fc", client["name"], "-n", client["namespace"], "--type=merge", "-p")
     api.kubectl(*edit, '{"spec":{"desiredState":"Suspended"}}')
     api.kubectl("patch", "sts", "changed-server", "--type=merge", "-p", '{"spec":{"replicas":0}}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,15 +15,15 @@ from umbel_cluster import charts
 from umbel_cluster.api import Api
 from umbel_cluster.processes import free_port
 
-from umbel_operator import silo_access
+from umbel_operator import access, silo_access
+from umbel_operator.agent.credentials import HubCredentials, TokenStore
 
-from .hub import UMBEL, Operator, install, manifest, until
+from .hub import UMBEL, Operator, gateways, install, manifest, until
 
 pytestmark = pytest.mark.api
 
 OPERATOR = "system:serviceaccount:umbel-system:umbel-operator"
 SILOS = ["rights-1", "rights-2", "rights-3", "rights-4"]
-GATEWAYS = ("Gateway", "gateways", "v1"), ("TLSRoute", "tlsroutes", "v1alpha2")
 PINNED = "registry.local/umbel-digits@sha256:" + "0" * 64
 SITE = (f"--set=site.silo={SILOS[0]}", "--set=hub.existingSecret=any")
 Right = tuple[str, str, str]  # API group, resource with its subresource, verb
@@ -31,7 +32,7 @@ Right = tuple[str, str, str]  # API group, resource with its subresource, verb
 @pytest.fixture
 def operator(api: Api, tmp_path: Path) -> Iterator[Operator]:
     """With the rights that it is shipped with."""
-    api.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(_gateways()))
+    gateways(api)
     install(api, SILOS)
     # Another test's operator has made it here with other rights.
     api.kubectl("delete", "lease", "-n", "umbel-system", "--all")
@@ -91,20 +92,33 @@ def test_an_agent_uses_every_right_that_it_has_and_lacks_none(api: Api, operator
         kinds = "deploy,netpol,pvc,secret"
         left = lambda: api.kubectl("get", kinds, "-n", "umbel", "-l", "umbel.dev/job=agents", "-o", "name")  # noqa: E731
         until(lambda: not left(), "nothing left")
+        asyncio.run(_renewed(hub))
     finally:
         agent.terminate()
         agent.wait(30)
     own = {right for role in _roles(charts.SILO, *SITE) for right in _rights(role["rules"])}
-    # Only in the agents' own tests: a volume is labelled as retained, with a retained state, and a token is kept,
-    # which takes half of its life.
+    # Only in the agents' own tests: a volume is labelled as retained, with a retained state, and a token is kept in the
+    # silo, which takes half of its life.
     patched = ("", "persistentvolumeclaims", "patch")
     for user, granted, elsewhere in (
         (at_home, own, {patched, ("", "secrets", "patch")}),
-        (at_the_hub, set(_rights(silo_access.RULES)), set()),
+        (at_the_hub, set(_rights([*silo_access.RULES, silo_access.RENEWING])), set()),
     ):
         calls = list(api.calls(user))
         assert not _refused(calls)
         assert sorted(granted - _used(calls) - elsewhere) == [], user
+
+
+async def _renewed(hub: Path) -> None:
+    """As a silo's that was added by hand, when half of its token's life is over: by itself, and the new one is good."""
+    tokens = TokenStore(HubCredentials(hub))
+    before = access.kubeconfig(hub)
+    for _ in range(2):
+        api = tokens.credentials.client()
+        await tokens.renew(api, before.namespace)
+        await api.close()
+    assert access.kubeconfig(hub).token != before.token
+    tokens.credentials.close()
 
 
 # ---- lives
@@ -234,31 +248,3 @@ def _used(calls: list[dict[str, Any]]) -> set[Right]:
             verbs.append("create")  # an apply that makes the object needs both
         found |= {(ref.get("apiGroup", ""), resource, verb) for verb in verbs}
     return found
-
-
-def _gateways() -> list[dict[str, Any]]:
-    """Of the Gateway API, the names: nothing here serves them."""
-    return [
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": f"{plural}.gateway.networking.k8s.io",
-                "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"},
-            },
-            "spec": {
-                "group": "gateway.networking.k8s.io",
-                "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural},
-                "versions": [
-                    {
-                        "name": version,
-                        "served": True,
-                        "storage": True,
-                        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                    }
-                ],
-            },
-        }
-        for kind, plural, version in GATEWAYS
-    ]

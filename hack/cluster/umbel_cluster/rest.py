@@ -6,6 +6,7 @@ A look by kubectl is a process that uses a tenth of a second of a core; a test t
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import ssl
@@ -80,10 +81,14 @@ class Client:
                     continue
                 yield event["object"]
 
-    @contextlib.contextmanager
-    def _connection(self, seconds: float | None) -> Iterator[http.client.HTTPSConnection]:
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority))
         context.load_cert_chain(self.certificate, self.key)
-        connection = http.client.HTTPSConnection(self.address, self.port, timeout=seconds, context=context)
+        return context
+
+    @contextlib.contextmanager
+    def _connection(self, seconds: float | None) -> Iterator[http.client.HTTPSConnection]:
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=seconds, context=self._tls)
         with contextlib.closing(connection):
             yield connection

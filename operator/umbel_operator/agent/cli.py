@@ -7,9 +7,10 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from aiohttp import web
@@ -111,41 +112,70 @@ async def _run(
     audit: Audit,
     address: tuple[str, int] | None,
 ) -> int:
+    metrics = Metrics(version("umbel-operator"))
     async with contextlib.AsyncExitStack() as stack:
         place = await stack.enter_async_context(opening)
-        held, tokens = await join_cli.access(*where, place, found.silo)
-        stack.callback(held.close)
-        api = held.client()
-        stack.push_async_callback(api.close)
-        identity = Identity(held.read().namespace, f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator"))
-        metrics = Metrics(identity.version)
-        desk = Desk(place.approvals if found.policy.approval == "Manual" else None, audit)
-        whole = Agent(
-            Context(api, place.backend, found, desk, metrics),
-            identity,
-            tokens,
-        )
+        shown = Shown(metrics)
         if address is not None:
-            stack.push_async_callback((await _listen(whole, metrics, address)).cleanup)
-        await _until_stopped(whole)
+            stack.push_async_callback((await _listen(shown, address)).cleanup)
+        await _until_stopped(_take_part(found, where, place, audit, shown))
     return 0
 
 
-async def _until_stopped(whole: Agent) -> None:
-    working = asyncio.ensure_future(whole.run())
+class Shown:
+    """What /healthz and /metrics tell. Who waits to be let in, or was removed, is well."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.agent: Agent | None = None
+
+    def healthy(self) -> bool:
+        return self.agent is None or self.agent.healthy()
+
+    def text(self) -> bytes:
+        if self.agent is not None:
+            self.agent.count()
+        return self.metrics.text()
+
+
+async def _take_part(
+    found: site.Site,
+    where: tuple[Path | None, Path | None, str, Path | None],
+    place: choice.Place,
+    audit: Audit,
+    shown: Shown,
+) -> None:
+    """Until the silo is removed from the hub. A pod goes on even then, and waits to join anew: it would only be
+    started again."""
+    again = True
+    while again:
+        async with contextlib.AsyncExitStack() as stack:
+            held, tokens = await join_cli.access(*where, place, found.silo)
+            stack.callback(held.close)
+            api = held.client()
+            stack.push_async_callback(api.close)
+            holder, agents = f"{socket.gethostname()}-{os.getpid()}", version("umbel-operator")
+            identity = Identity(held.read().namespace, holder, agents)
+            desk = Desk(place.approvals if found.policy.approval == "Manual" else None, audit)
+            shown.agent = Agent(Context(api, place.backend, found, desk, shown.metrics), identity, tokens)
+            try:
+                await shown.agent.run()
+            finally:
+                shown.agent = None
+        again = place.silo is not None
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    working = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, working.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await working
 
 
-async def _listen(whole: Agent, metrics: Metrics, address: tuple[str, int]) -> web.AppRunner:
-    def numbers() -> bytes:
-        whole.count()
-        return metrics.text()
-
+async def _listen(shown: Shown, address: tuple[str, int]) -> web.AppRunner:
     try:
-        return await health.serve(*address, whole.healthy, numbers)
+        return await health.serve(*address, shown.healthy, shown.text)
     except OSError as error:
         raise CliError(f"--http {address[0]}:{address[1]}: {error.strerror}; choose another address") from error
 

@@ -22,6 +22,10 @@ class Removed(JoinError):
     """The hub says that this agent does not speak for the silo any more."""
 
 
+class Left(JoinError):
+    """The silo was removed, which this agent knows already, and there is no new bundle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """``key``: PEM, made here, and never sent. ``certificate``, ``kubeconfig``: empty until the hub has let the agent
@@ -75,11 +79,11 @@ def decide(kept: Membership | None, bundle: Bundle | None, silo: str | None) -> 
         return kept
     if bundle is None:
         if kept is not None and kept.removed:
-            raise JoinError(f"silo {kept.silo} was removed from the hub; to take part again, join with a new bundle")
+            raise Left(f"silo {kept.silo} was removed from the hub; to take part again, join with a new bundle")
         raise JoinError("this silo has not joined: run `umbel agent join BUNDLE`, or name the bundle by --join")
     used = joining.hashed(bundle.token)
     if kept is not None and kept.token_hash == used:
         if kept.removed:
-            raise JoinError(f"silo {kept.silo} was removed from the hub, and this bundle was used; ask for a new one")
+            raise Left(f"silo {kept.silo} was removed from the hub, and this bundle was used; ask for a new one")
         return kept  # its answer was lost: the hub knows the key
     return Membership(bundle.silo, bundle.url, bundle.trust_domain, bundle.authorities, new_key().decode(), used)

@@ -13,13 +13,14 @@ from umbel_operator import kube, logs
 from umbel_operator.agent import credentials, join, join_client
 from umbel_operator.agent.backends.choice import Place, default_directory
 from umbel_operator.agent.credentials import HubCredentials, Tokens, TokenStore
-from umbel_operator.agent.join import JoinError, Membership
+from umbel_operator.agent.join import JoinError, Left, Membership
 from umbel_operator.agent.join_store import FileStore, SecretStore, Store
 from umbel_operator.agent.join_tokens import JoinedTokens
 from umbel_operator.joining import Bundle, BundleError, read_bundle
 from umbel_operator.pauses import Pauses
 
 START_SECONDS = 10.0
+LEFT_SECONDS = 10.0  # between two looks of who was removed: whether there is a new bundle
 
 
 @click.command("join")
@@ -69,24 +70,33 @@ async def access(
     store: Store = FileStore(state_dir or default_directory(silo))
     if place.silo is not None and hub_secret:
         store = SecretStore(place.silo, place.namespace, hub_secret)
-    membership = await _membership(store, bundle, silo)
+    membership = await _membership(store, bundle, silo, stays=place.silo is not None)
     held = HubCredentials(None)
     return held, JoinedTokens(membership, store, held)
 
 
-async def _membership(store: Store, bundle: Path | None, silo: str) -> Membership:
-    """What may pass by itself is waited for: a pod that ends is only started again."""
-    pauses = Pauses(first=1.0, longest=60.0)
+async def _membership(store: Store, bundle: Path | None, silo: str, *, stays: bool) -> Membership:
+    """What may pass by itself is waited for: a pod that ends is only started again. So it ``stays`` when its silo was
+    removed, too, until there is a new bundle."""
+    pauses, said = Pauses(first=1.0, longest=60.0), ""
     while True:
         try:
             kept = await store.load()
-            given = None if bundle is None or (kept is not None and kept.joined) else _bundle(bundle)
+            given = _given(bundle, kept, stays)
             membership = join.decide(kept, given, silo)
             if given is None or membership.joined:
                 return membership
             done = await _joined(store, membership, given)
             logs.info("the silo has joined the hub", silo=silo)
             return done
+        except Left as error:
+            if not stays:
+                raise CliError(str(error)) from None
+            if str(error) != said:
+                said = str(error)
+                logs.warning("nothing is done for a hub: the silo is no member", error=said)
+            await asyncio.sleep(LEFT_SECONDS)
+            continue
         except JoinError as error:
             if not error.temporary:
                 raise CliError(str(error)) from None
@@ -94,6 +104,15 @@ async def _membership(store: Store, bundle: Path | None, silo: str) -> Membershi
         except kube.ApiError as error:
             logs.warning("the Secret with the silo's membership was not read or written", error=str(error))
         await asyncio.sleep(pauses.next())
+
+
+def _given(path: Path | None, kept: Membership | None, stays: bool) -> Bundle | None:
+    """Raises CliError for one that is looked at and is none."""
+    if path is None or (kept is not None and kept.joined):
+        return None
+    if stays and kept is not None and kept.removed and not path.exists():
+        return None  # thrown away when it had been used
+    return _bundle(path)
 
 
 def _bundle(path: Path) -> Bundle:

@@ -27,6 +27,10 @@ class ClientBook:
         self._of: dict[str, set[Name]] = {}
         self._read = asyncio.Event()
 
+    def jobs(self) -> frozenset[str]:
+        """The uids of those that have any."""
+        return frozenset(self._of)
+
     def of(self, uid: str) -> frozenset[Name]:
         return frozenset(self._of.get(uid, ()))
 

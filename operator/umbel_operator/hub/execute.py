@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,12 +134,12 @@ class Hands:
             if error.status not in (403, 404, 409):
                 raise
 
-    async def remove(self, obj: Object, clients: Mapping[str, Object]) -> None:
+    async def remove(self, obj: Object, clients: Iterable[Object]) -> None:
         """What of a deleted job the API server's garbage collector cannot know: other namespaces, the model volume."""
         meta = obj["metadata"]
-        for client in clients.values():
+        for client in clients:
             inner = client["metadata"]
-            await self._kube.delete(BY_NAME["FederatedClient"], inner["name"], inner["namespace"], uid=inner["uid"])
+            await self._kube.delete(FEDERATED_CLIENT, inner["name"], inner["namespace"], uid=inner["uid"])
         if not (obj["spec"].get("model") or {}).get("retain", True):
             volume = names.model_volume(meta["name"], meta["uid"])
             await self._kube.delete(BY_NAME["PersistentVolumeClaim"], volume, meta["namespace"])

@@ -10,7 +10,7 @@ from typing import Any
 import kopf
 
 from umbel_operator import health, logs, names
-from umbel_operator.hub import authority, operator
+from umbel_operator.hub import authority, operator, orphans
 from umbel_operator.hub.clients import ClientBook
 from umbel_operator.hub.join import published
 from umbel_operator.hub.join.grants import Grants
@@ -59,6 +59,7 @@ async def serve(
             heartbeat.run(),
             heartbeat.listen(),
             clients.run(),
+            orphans.keep(kube, clients, jobs.loops.keys),
             operator.watch_pods(kube, jobs),
             operator.count(jobs),
             authority.keep(kube, settings, signing, jobs.wake_all),

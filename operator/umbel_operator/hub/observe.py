@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from umbel_operator import names
@@ -92,18 +92,11 @@ class Eyes:
             return None
         return {**found, "apiVersion": kind.api_version, "kind": kind.kind}
 
-    async def clients_left(self, obj: Object, known: Iterable[Name], trust_domain: str) -> dict[str, Object]:
-        """All that a job to be deleted may have, those too that were made a moment ago and no watch has shown. Raises
-        ApiError."""
-        meta, silos = obj["metadata"], obj["spec"].get("silos")
-        if silos is None:
-            found = await self._kube.list(FEDERATED_CLIENT, selector=f"{names.JOB_UID}={meta['uid']}")
-            return {item["metadata"]["name"]: item for item in found}
-        listed = {
-            (names.silo_namespace(s["name"]), names.client(trust_domain, meta["namespace"], meta["name"], s["name"]))
-            for s in silos
-        }
-        return await self._clients(obj, sorted({*known, *listed}), ())
+    async def clients_left(self, obj: Object) -> Sequence[Object]:
+        """The metadata of all that a job to be deleted has. Only the API server knows: the watches may not have shown
+        what was made a moment ago, or, of an operator that has just started, anything. Raises ApiError."""
+        mine = f"{names.JOB_UID}={obj['metadata']['uid']}"
+        return await self._kube.list(FEDERATED_CLIENT, selector=mine, metadata_only=True)
 
     async def _node_lost(self, pod: Object | None) -> float | None:
         """Since when the node of a pod is silent."""

@@ -15,7 +15,7 @@ import kopf
 
 from umbel.wire import pki
 from umbel_operator import names
-from umbel_operator.access import Access
+from umbel_operator.access import Access, AccessError
 from umbel_operator.hub.attention import Name
 from umbel_operator.hub.figures import figures, listed, phase
 from umbel_operator.hub.loop import JobLoop, Parts
@@ -108,20 +108,16 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
             waiting.cancel()
             await asyncio.gather(running, waiting, return_exceptions=True)
 
-    @kopf.on.delete(*jobs_kind, when=ours, registry=made, id="remove")
+    @kopf.on.delete(*jobs_kind, when=ours, registry=made, id="remove", backoff=RETRY_SECONDS)
     async def remove(body: kopf.Body, **_: Any) -> None:
         obj = plain(body)
-        loop = jobs.loop(obj)
+        loop = jobs.loop(obj)  # kept until it is done: every try waits for the same lock
         try:
             async with loop.lock:
-                parts = jobs.parts
-                known = parts.clients.of(obj["metadata"]["uid"])
-                clients = await parts.eyes.clients_left(obj, known, parts.settings.trust_domain)
-                await parts.hands.remove(obj, clients)
-        except ApiError as error:
-            raise kopf.TemporaryError(f"{error.status} {error.reason}", delay=RETRY_SECONDS) from None
-        finally:
-            jobs.loops.pop(obj["metadata"]["uid"], None)
+                await jobs.parts.hands.remove(obj, await jobs.parts.eyes.clients_left(obj))
+        except (ApiError, AccessError) as error:
+            raise kopf.TemporaryError(str(error), delay=RETRY_SECONDS) from None
+        jobs.loops.pop(obj["metadata"]["uid"], None)
 
     return made
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from umbel_operator import names
+from umbel_operator.access import AccessError
 from umbel_operator.conditions import Condition, find, is_true, merge, seconds, timestamp
 from umbel_operator.hub.observed import Object, Silo
 from umbel_operator.kube import LEASE, SILO, ApiError, Kube
@@ -105,7 +106,7 @@ class SiloBook:
 
     async def _write(self, name: str, after: dict[str, Any]) -> None:
         body = {"apiVersion": SILO.api_version, "kind": SILO.kind, "metadata": {"name": name}, "status": after}
-        with contextlib.suppress(ApiError):  # the next look tries again
+        with contextlib.suppress(ApiError, AccessError):  # the next look tries again
             self._silos[name] = _kept(await self._kube.apply_status(body, manager=names.HUB_MANAGER))
 
 

@@ -49,11 +49,13 @@ class Api:
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         return copy.deepcopy(self.objects.get(self._key(kind, name, namespace)))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> Objects:
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, selector: str = "", metadata_only: bool = False
+    ) -> Objects:
         if kind.kind in self.absent:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
         return [
-            copy.deepcopy(obj)
+            copy.deepcopy({"metadata": obj["metadata"]} if metadata_only else obj)
             for (k, n, _), obj in self.objects.items()
             if k == kind.kind and namespace in (None, n) and _selected(obj, selector)
         ]

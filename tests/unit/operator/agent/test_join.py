@@ -11,7 +11,7 @@ from umbel.wire import pki
 from umbel_operator import joining
 from umbel_operator.agent import join, join_client
 from umbel_operator.agent.identity import load_key
-from umbel_operator.agent.join import JoinError, Membership
+from umbel_operator.agent.join import JoinError, Left, Membership
 from umbel_operator.agent.join_store import FileStore
 from umbel_operator.joining import Bundle, BundleError
 
@@ -46,7 +46,7 @@ def test_who_was_removed_needs_another_bundle() -> None:
     gone = JOINED.left()
     assert [gone.joined, gone.key, gone.certificate, gone.kubeconfig] == [False, "", "", ""]
     for bundle, told in ((None, "join with a new bundle"), (BUNDLE, "this bundle was used; ask for a new one")):
-        with pytest.raises(JoinError, match=told):
+        with pytest.raises(Left, match=told):
             join.decide(gone, bundle, "hospital-a")
     assert join.decide(gone, OTHER, "hospital-a").key
 
