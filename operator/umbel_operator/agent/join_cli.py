@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def join_command(bundle: Path, state_dir: Path | None) -> None:
 async def _join_once(store: FileStore, bundle: Bundle) -> Membership:
     kept = await store.load()
     if kept is not None and kept.joined:
-        raise JoinError(f"silo {kept.silo} has joined already ({store.path}); run its agent")
+        other = join.another_hub(kept, bundle, store.where)
+        raise JoinError(other or f"silo {kept.silo} has joined already ({store.path}); run its agent")
     return await _joined(store, join.decide(kept, bundle, None), bundle)
 
 
@@ -80,6 +82,8 @@ async def _membership(store: Store, bundle: Path | None, silo: str) -> Membershi
     while True:
         try:
             kept = await store.load()
+            if kept is not None and kept.joined:
+                _compare(kept, bundle, store)
             given = None if bundle is None or (kept is not None and kept.joined) else _bundle(bundle)
             membership = join.decide(kept, given, silo)
             if given is None or membership.joined:
@@ -94,6 +98,14 @@ async def _membership(store: Store, bundle: Path | None, silo: str) -> Membershi
         except kube.ApiError as error:
             logs.warning("the Secret with the silo's membership was not read or written", error=str(error))
         await asyncio.sleep(pauses.next())
+
+
+def _compare(kept: Membership, path: Path | None, store: Store) -> None:
+    """Whoever was handed another hub's bundle would otherwise wait for a silo that never comes."""
+    with contextlib.suppress(BundleError):  # who has joined needs none
+        other = None if path is None else join.another_hub(kept, read_bundle(path), store.where)
+        if other is not None:
+            logs.warning("the bundle is of another hub", silo=kept.silo, error=other)
 
 
 def _bundle(path: Path) -> Bundle:
