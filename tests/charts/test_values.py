@@ -49,6 +49,7 @@ def test_lint(chart: Path) -> None:
         (charts.HUB, "uninstall.timeoutSeconds=1", "at '/uninstall/timeoutSeconds'"),
         (charts.HUB, "tracing.endpoint=collector:4318", "at '/tracing/endpoint'"),
         (charts.HUB, "tracing.endpoint=https://me:secret@collector", "at '/tracing/endpoint'"),
+        (charts.HUB, "affinity.nodeAfinity.x=1", "at '/affinity': additional properties 'nodeAfinity' not allowed"),
         (charts.HUB, "tracing.ports={70000}", "at '/tracing/ports/0'"),
         (charts.HUB, "networkPolicy.apiServer.cidrs={everywhere}", "at '/networkPolicy/apiServer/cidrs/0'"),
         (charts.SILO, "site.silo=Hospital", "at '/site/silo'"),
