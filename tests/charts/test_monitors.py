@@ -66,10 +66,11 @@ def test_they_are_taken_as_they_are(api: _api.Api, chart: Path) -> None:
 
 def test_helm_installs_all_that_is_optional(api: _api.Api) -> None:
     """The ConfigMaps hold the pages that are committed, under the label that Grafana's sidecar looks for."""
-    charts.helm("install", "umbel", charts.HUB, "-n", SYSTEM, *EVERYTHING[charts.HUB], kubeconfig=api.kubeconfig)
-    charts.helm("install", "umbel-silo", charts.SILO, "-n", SYSTEM, *EVERYTHING[charts.SILO], kubeconfig=api.kubeconfig)
+    where = ("-n", "installed", "--create-namespace")
+    for release, chart in (("umbel", charts.HUB), ("umbel-silo", charts.SILO)):
+        charts.helm("install", release, chart, *where, *EVERYTHING[chart], kubeconfig=api.kubeconfig)
     kinds = "poddisruptionbudget,servicemonitor,podmonitor,prometheusrule"
-    found = api.kubectl("get", kinds, "-n", SYSTEM, "-o", "name").split()
+    found = api.kubectl("get", kinds, *where[:2], "-o", "name").split()
     assert sorted(found) == [
         "poddisruptionbudget.policy/umbel-operator",
         "podmonitor.monitoring.coreos.com/umbel-silo-agent",
@@ -77,7 +78,7 @@ def test_helm_installs_all_that_is_optional(api: _api.Api) -> None:
         "servicemonitor.monitoring.coreos.com/umbel-operator",
         "servicemonitor.monitoring.coreos.com/umbel-servers",
     ]
-    listed = json.loads(api.kubectl("get", "configmap", "-n", SYSTEM, "-l", "grafana_dashboard=1", "-o", "json"))
+    listed = json.loads(api.kubectl("get", "configmap", *where[:2], "-l", "grafana_dashboard=1", "-o", "json"))
     pages = {name: text for item in listed["items"] for name, text in item["data"].items()}
     committed = {path.name: path.read_text("utf-8") for path in (ROOT / "helm/umbel-hub/dashboards").glob("*.json")}
     assert pages.keys() == committed.keys()

@@ -47,11 +47,13 @@ SHORTER = {
 
 @dataclass
 class Scene:
-    """``middle``: a moment at which a round trained and others had been released. ``fired``: alerts, in order."""
+    """``middle``: a moment at which a round trained and others had been released; ``late``: one in the last round, when
+    everything had happened to the job that is going to. ``fired``: alerts, in order."""
 
     prometheus: Prometheus
     start: float
     middle: float = 0.0
+    late: float = 0.0
     end: float = 0.0
     texts: dict[str, bytes] = field(default_factory=dict)  # of /metrics, by process
     fired: list[str] = field(default_factory=list)
@@ -134,6 +136,7 @@ def _course(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     scene.alarm("UmbelMetricsWithheld")
 
     _training(scene, job, MORE)
+    scene.late = time.time()
     job.control.end(f"fit.{MORE}")
     job.control.await_all(SILOS, "evaluate", MORE)
     scene.texts = {"operator": text(hub.plain), "server": text(job.metrics)}
