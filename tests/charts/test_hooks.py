@@ -50,16 +50,8 @@ def asked(hub: _api.Api, template: str, account: str, command: list[str], *value
     hub.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(made))
     user = f"system:serviceaccount:{SYSTEM}:{account}"
     before = len(list(hub.calls(user)))
-    words = [
-        str(UMBEL),
-        "hub",
-        *command,
-        "--namespace",
-        SYSTEM,
-        "--kubeconfig",
-        str(hub.kubeconfig_for(SYSTEM, account)),
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    where = ["--namespace", SYSTEM, "--kubeconfig", hub.kubeconfig_for(SYSTEM, account)]
+    done = subprocess.run([UMBEL, "hub", *command, *where], capture_output=True, text=True, timeout=120)
     calls = list(hub.calls(user))[before:]
     granted = {right for obj in made for right in rights.granted(obj.get("rules", ()))}
     assert not rights.refused(calls), done.stdout + done.stderr
