@@ -1,5 +1,5 @@
 # Every target sets up what it needs and may be called again at any time.
-.PHONY: help run test test-fast lint bench monitoring charts cluster cluster-down clean
+.PHONY: help run test test-fast lint bench monitoring pictures charts cluster cluster-down clean
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -46,6 +46,9 @@ bench: .venv/.dev  ## speed and memory of a round, as docs/performance.md explai
 
 monitoring: .venv/.dev  ## write the Grafana pages and the alerts that the chart ships
 	cd monitoring && ../$(PY) -m umbel_monitoring
+
+pictures: .venv/.cluster .venv/.monitoring  ## draw the previews of the pages, from a job that the tests play
+	cd tests && ../$(PY) -m monitoring.draw ../docs/pictures
 
 charts: .venv/.dev  ## write what of the charts follows from their schemas, crds/ and monitoring/
 	$(PY) hack/chartdoc.py

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from umbel_monitoring.asking import Line, Source
-from umbel_monitoring.units import written
+from umbel_monitoring.units import size, written
 
 CHART = Path(__file__).parents[2] / "helm/umbel-hub/dashboards"
 COLUMNS = 24
@@ -52,7 +52,7 @@ def draw(page: Mapping[str, Any], source: Source) -> Figure:
         box.text(
             0.012, 1 - 0.5 / place["h"], panel["title"], transform=box.transAxes, size=9, weight="bold", va="center"
         )
-        inner = (left + 0.035, top - tall + 1.6 / height, width - 0.045, tall - 2.9 / height)
+        inner = (left + 0.043, top - tall + 1.6 / height, width - 0.053, tall - 2.9 / height)
         DRAWN[panel["type"]](figure, box, inner, panel, source)
     return figure
 
@@ -93,23 +93,32 @@ def _graph(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source
     else:
         for line, color in zip(lines, colors, strict=True):
             axes.plot(line.times, line.values, color=color, linewidth=1.3, label=line.name)
-    if panel["fieldConfig"]["defaults"].get("min") is not None:
-        axes.set_ylim(bottom=panel["fieldConfig"]["defaults"]["min"])
     for threshold, _ in _steps(panel):
         if custom.get("thresholdsStyle") and threshold > float("-inf"):
             axes.axhline(threshold, color=NAMED["red"], linestyle="--", linewidth=0.9)
-    if not any(value for line in lines for value in line.values):
-        axes.set_ylim(0, 1)
+    _scale(axes, lines, panel["fieldConfig"]["defaults"].get("min"), unit)
     axes.set_axisbelow(True)
     _clock(axes, source)
-    axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
     axes.tick_params(labelsize=6.5, length=2, color="#999999")
     axes.grid(color="#eeeeee")
     for spine in axes.spines.values():
         spine.set_visible(False)
     if any(line.name for line in lines):
-        _legend(axes, lines)
+        _legend(axes, lines, stacked=custom.get("drawStyle") == "bars")
+
+
+def _scale(axes: Axes, lines: list[Line], floor: float | None, unit: str) -> None:
+    """With room above, and at round numbers of the unit in which they are written."""
+    low, high = axes.get_ylim()
+    if not any(value for line in lines for value in line.values):
+        low, high = 0.0, 1.0
+    if floor is not None:
+        low, high = floor, floor + (high - floor) * 1.05
+    one = size(high, unit)
+    ticks = [tick * one for tick in MaxNLocator(4).tick_values(low / one, high / one)]
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high])
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
 
 
 def _clock(axes: Axes, source: Source) -> None:
@@ -121,10 +130,10 @@ def _clock(axes: Axes, source: Source) -> None:
     )
 
 
-def _legend(axes: Axes, lines: list[Line]) -> None:
-    """Of those that are not zero throughout, as many as there is room for."""
+def _legend(axes: Axes, lines: list[Line], *, stacked: bool) -> None:
+    """Of those that are not zero throughout, as many as there is room for; of bars that are not there, none."""
     handles, labels = axes.get_legend_handles_labels()
-    alive = {line.name for line in lines if any(line.values)} or {lines[0].name}
+    alive = {line.name for line in lines if any(line.values)} or (set() if stacked else {lines[0].name})
     kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label in alive][:6]
     if kept:
         axes.legend(
@@ -171,6 +180,7 @@ def _states(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Sourc
             if color != "transparent":
                 axes.barh(row, source.step, left=at, color=NAMED[color], height=0.75, linewidth=0)
     axes.set_yticks(range(len(lines)), [line.name for line in lines], fontsize=7)
+    axes.set_ylim(-0.7, len(lines) - 0.5)
     _clock(axes, source)
     axes.tick_params(labelsize=6.5, length=0)
     for spine in axes.spines.values():
@@ -202,6 +212,12 @@ def _table(figure: Figure, box: Axes, inner: Place, panel: Panel, source: Source
 DRAWN = {"timeseries": _graph, "stat": _number, "state-timeline": _states, "table": _table}
 
 
+def write(source: Source, folder: Path) -> None:
+    """A picture of each page."""
+    for path in sorted(CHART.glob("*.json")):
+        draw(json.loads(path.read_text("utf-8")), source).savefig(folder / f"{path.stem}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prometheus")
@@ -215,8 +231,7 @@ def main() -> None:
     interval = f"{max(4, int(4 * asked.step))}s"
     variables = {"namespace": asked.namespace, "job": asked.job, "__rate_interval": interval}
     source = Source(asked.prometheus, asked.start, asked.end, asked.step, variables)
-    for path in sorted(CHART.glob("*.json")):
-        draw(json.loads(path.read_text("utf-8")), source).savefig(asked.out / f"{path.stem}.png")
+    write(source, asked.out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 SECONDS = ((31557600, "year"), (86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -15,6 +17,16 @@ def written(value: float, unit: str) -> str:
     if unit == "reqps":
         return f"{value:.3g} req/s"
     return _scaled(value, 1000, ("", " K", " Mil", " Bil")) if unit == "short" else f"{value:.4g}"
+
+
+def size(value: float, unit: str) -> float:
+    """Of the unit in which `written` writes a value, in that of the value: 60 for minutes."""
+    if unit == "s":
+        return next((one for one, _ in SECONDS if abs(value) >= one), 1e-3)
+    if unit in ("bytes", "Bps", "short"):
+        base = 1000 if unit == "short" else 1024
+        return float(base ** max(0, int(math.log(abs(value), base)))) if abs(value) >= 1 else 1.0
+    return 0.01 if unit == "percentunit" else 1.0
 
 
 def _seconds(value: float) -> str:

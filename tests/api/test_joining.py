@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import subprocess
 import time
 import urllib.request
 from base64 import b64decode
@@ -18,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from umbel_cluster.api import Api
+from umbel_cluster.processes import free_port
 from umbel_cluster.tools import ClusterError
 
 from umbel.wire import pki
@@ -52,9 +54,12 @@ def test_a_silo_joins_in_one_step(hub: Hub, silo: str, agent: Agent) -> None:
     assert hub.condition(silo, "Joined")["status"] == "True"
     assert counted(hub, "Joined") == before + 1
     assert (agent.state / "membership.json").stat().st_mode & 0o077 == 0
-    key = agent.membership["key"]
-    with running(agent):
+    key, http = agent.membership["key"], f"127.0.0.1:{free_port()}"
+    with running(agent, "--http", http):
         until(lambda: hub.condition(silo, "Ready").get("status") == "True", "alive", told=agent.log)
+        with urllib.request.urlopen(f"http://{http}/metrics", timeout=60) as answer:
+            found = subprocess.run(["promtool", "check", "metrics"], input=answer.read(), capture_output=True)
+        assert (found.returncode, found.stdout + found.stderr) == (0, b"")
         row = next(line for line in hub.umbel("silo", "list").splitlines() if line.startswith(silo))
         assert row.split()[1] == "Ready"
         assert "process" in row
@@ -307,9 +312,15 @@ def test_a_pods_agent_joins_once_whatever_bundle_it_is_started_with(
         until(lambda: hub.condition(silo, "Ready").get("status") == "True", "alive", told=agent.log)
     key, used = agent.membership["key"], counted(hub, joining.TOKEN_USED)
     (tmp_path / "gone.yaml").write_text("rolled back to something that is no bundle\n")
-    for words in (["--join", bundle], ["--join", tmp_path / "gone.yaml"], []):
+    other = dataclasses.replace(joining.read_bundle(bundle), url="https://other.example.org:8444")
+    (tmp_path / "other.yaml").write_text(other.text())
+    for words in (["--join", bundle], ["--join", tmp_path / "gone.yaml"], ["--join", tmp_path / "other.yaml"]):
+        assert "the bundle is of another hub" not in agent.log()
         with running(agent, *words):
             until(lambda: "the agent starts" in agent.log(), "started", told=agent.log)
             until(lambda: hub.condition(silo, "Ready").get("status") == "True", "alive", told=agent.log)
             assert not agent.ended(), agent.log()
     assert (agent.membership["key"], counted(hub, joining.TOKEN_USED)) == (key, used)
+    assert f"remove {agent.state}/membership.json, and start the agent again" in agent.log()
+    told = agent.join(tmp_path / "other.yaml", fails=True)
+    assert f"has joined the hub at {hub.join_url} (umbel.local), and the bundle is of the hub at {other.url}" in told

@@ -42,10 +42,19 @@ class Installed:
     def helm(self, *args: str | Path, on: Cluster | None = None) -> str:
         return charts.helm(*args, kubeconfig=(on or self.node).kubeconfig)
 
-    def install_hub(self, *args: str) -> None:
-        self.helm("upgrade", "--install", HUB, charts.HUB, "-n", SYSTEM, "--create-namespace", "--wait", *args)
+    def install_hub(self, *args: str, chart: Path = charts.HUB) -> None:
+        """The jobs' servers run in `default`."""
+        for namespace in (SYSTEM, "default"):
+            self._restricted(namespace, self.node)
+        self.helm("upgrade", "--install", HUB, chart, "-n", SYSTEM, "--wait", *args)
 
-    def install_silo(self, silo: str, *args: str) -> None:
+    def _restricted(self, namespace: str, on: Cluster) -> None:
+        """A namespace as the documentation makes it, where Pod Security is enforced."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+        on.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(made))
+
+    def install_silo(self, silo: str, *args: str, chart: Path = charts.SILO) -> None:
         """With what the hub's administrator was printed, in a namespace of its own. The last is added, not invited,
         where it can reach the API server as pods do."""
         invited = silo != SILOS[-1] or silo in self.elsewhere
@@ -63,8 +72,9 @@ class Installed:
         (self.folder / f"{silo}.yaml").write_text(yaml.safe_dump({"site": site}))
         access = "join.bundle" if invited else "hub.kubeconfig"
         given = [f"--values={self.folder / silo}.yaml", f"--set-file={access}={file}"]
-        where = ["-n", silo, "--create-namespace", "--wait"]
-        self.helm("upgrade", "--install", "umbel-silo", charts.SILO, *where, *given, *args, on=self.home(silo))
+        self._restricted(silo, self.home(silo))
+        where = ["-n", silo, "--wait"]
+        self.helm("upgrade", "--install", "umbel-silo", chart, *where, *given, *args, on=self.home(silo))
 
     def _umbel(self, *args: str | Path) -> str:
         done = subprocess.run([UMBEL, *args], capture_output=True, text=True)

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from umbel_cluster import charts
+import yaml
+from umbel_cluster import charts, images
 from umbel_cluster.cluster import Cluster
 from umbel_cluster.tools import ClusterError
 
+from .conftest import ROOT
 from .installed import HUB, SILOS, SYSTEM, Installed
 
 pytestmark = pytest.mark.cluster
 
 LONG = 100_000  # rounds: it runs until it is deleted
+KEEPING = "--reset-then-reuse-values"  # as docs/install.md has it
 NAMESPACED = "all,secret,configmap,serviceaccount,role,rolebinding,networkpolicy,lease,pvc"
 BY_KUBERNETES = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
 
 
 @pytest.fixture(scope="module")
 def whole(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(node, tmp_path_factory.mktemp("installed"))
+    """As the charts of the last release install it, where there is one; their image is of now."""
+    folder = tmp_path_factory.mktemp("installed")
+    made, released = Installed(node, folder), last_release(folder)
+    for chart in (released / "umbel-hub", released / "umbel-silo"):
+        image = f"registry.local/umbel-control:{yaml.safe_load((chart / 'Chart.yaml').read_text())['appVersion']}"
+        if image != images.CONTROL:
+            node.ctr("images", "tag", "--force", images.CONTROL, image)
+    made.install_hub(chart=released / "umbel-hub")
+    for silo in SILOS:
+        made.install_silo(silo, chart=released / "umbel-silo")
+    return made
+
+
+def last_release(folder: Path) -> Path:
+    """Where the charts of the newest tag are: those of this tree while there is none."""
+    said = subprocess.run(["git", "tag", "--list", "v*", "--sort=-v:refname"], cwd=ROOT, capture_output=True, text=True)
+    if not (tags := said.stdout.split()):
+        return ROOT / "helm"
+    archive = ["git", "archive", "--format=tar", f"--output={folder}/release.tar", tags[0], "helm"]
+    subprocess.run(archive, cwd=ROOT, check=True)
+    shutil.unpack_archive(folder / "release.tar", folder / "release", filter="data")
+    return folder / "release/helm"
 
 
 @pytest.fixture
@@ -42,6 +69,29 @@ def running(installed: Installed) -> Installed:
     return installed
 
 
+def test_a_job_goes_on_through_an_upgrade_and_a_rollback(whole: Installed) -> None:
+    """From the last release to this tree, with other values, and back."""
+    node = whole.node
+    node.ctr("images", "tag", "--force", images.CONTROL, "registry.local/umbel-control:next")
+    whole.apply_job("long", LONG)
+    whole.until(lambda: whole.round("long") >= 2, "a second round")
+    server, operator = _uid(whole, "default", "umbel.dev/job=long"), _uid(whole, SYSTEM, OPERATOR)
+    before = whole.round("long")
+    whole.install_hub(KEEPING, "--set=image.tag=next", "--set=podAnnotations.some=changed")
+    for silo in SILOS:
+        whole.install_silo(silo, KEEPING, "--set=image.tag=next", "--set=site.state.size=2Gi")
+    assert _uid(whole, SYSTEM, OPERATOR) != operator, "the operator is another pod"
+    whole.until(lambda: whole.round("long") > before + 1, "rounds after the upgrade")
+    whole.helm("rollback", HUB, "-n", SYSTEM, "--wait")
+    for silo in SILOS:
+        whole.helm("rollback", "umbel-silo", "-n", silo, "--wait")
+    after = whole.round("long")
+    whole.until(lambda: whole.round("long") > after + 1, "rounds after the rollback")
+    assert _uid(whole, "default", "umbel.dev/job=long") == server, "the server was never touched"
+    assert whole.condition("long", "Failed").get("status") != "True"
+    whole.kubectl("delete", "fj", "--all", "--wait=true", "--timeout=120s")
+
+
 def test_a_job_runs_to_complete_and_the_charts_test_themselves(installed: Installed) -> None:
     installed.apply_job("digits", 5)
     ended = installed.until(
@@ -60,35 +110,20 @@ def test_a_job_runs_to_complete_and_the_charts_test_themselves(installed: Instal
     assert "the policy: good" in said
 
 
-def test_a_silo_that_is_not_whole_fails_its_test(installed: Installed) -> None:
+def test_a_silo_that_is_not_whole_fails_its_test_and_is_uninstalled(installed: Installed) -> None:
     more = ["--set-json=site.policy.images=[]", "--set=site.datasets.scans.volumeClaim=not-there"]
     installed.install_silo(SILOS[2], *more)
     with pytest.raises(ClusterError):
         installed.helm("test", "umbel-silo", "-n", SILOS[2])
     said = installed.kubectl("logs", "umbel-silo-agent-test", "-n", SILOS[2])
-    installed.kubectl("delete", "pod", "umbel-silo-agent-test", "-n", SILOS[2])  # it was left for its log
     assert "the policy: allows no image" in said
     assert f"there is no PersistentVolumeClaim not-there in namespace {SILOS[2]}" in said
     assert "the hub: good" in said
-
-
-def test_a_job_goes_on_through_an_upgrade_and_a_rollback(running: Installed) -> None:
-    node = running.node
-    node.ctr("images", "tag", "--force", "registry.local/umbel-control:0.1.0", "registry.local/umbel-control:next")
-    server, operator = _uid(running, "default", "umbel.dev/job=long"), _uid(running, SYSTEM, OPERATOR)
-    before = running.round("long")
-    running.install_hub("--set=image.tag=next", "--set=podAnnotations.some=changed")
-    for silo in SILOS:
-        running.install_silo(silo, "--set=image.tag=next", "--set=site.state.size=2Gi")
-    assert _uid(running, SYSTEM, OPERATOR) != operator, "the operator is another pod"
-    running.until(lambda: running.round("long") > before + 1, "rounds after the upgrade")
-    running.helm("rollback", HUB, "-n", SYSTEM, "--wait")
-    for silo in SILOS:
-        running.helm("rollback", "umbel-silo", "-n", silo, "--wait")
-    after = running.round("long")
-    running.until(lambda: running.round("long") > after + 1, "rounds after the rollback")
-    assert _uid(running, "default", "umbel.dev/job=long") == server, "the server was never touched"
-    assert running.condition("long", "Failed").get("status") != "True"
+    states = {f"PersistentVolumeClaim/{pvc['metadata']['name']}" for pvc in installed.items("pvc", "-n", SILOS[2])}
+    installed.helm("uninstall", "umbel-silo", "-n", SILOS[2])
+    _left(installed, SILOS[2], {*states, "Pod/umbel-silo-agent-test"})  # for its log
+    installed.kubectl("delete", "pod,job", "-n", SILOS[2], "-l", "app.kubernetes.io/instance=umbel-silo")
+    _left(installed, SILOS[2], states)
 
 
 def test_a_second_hub_is_refused_before_anything_is_made(installed: Installed) -> None:

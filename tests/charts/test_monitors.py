@@ -64,6 +64,29 @@ def test_they_are_taken_as_they_are(api: _api.Api, chart: Path) -> None:
     assert kinds == ({"ServiceMonitor", "PrometheusRule"} if chart == charts.HUB else {"PodMonitor"})
 
 
+def test_helm_installs_all_that_is_optional(api: _api.Api) -> None:
+    """The ConfigMaps hold the pages that are committed, under the label that Grafana's sidecar looks for."""
+    where = ("-n", "installed", "--create-namespace")
+    for release, chart in (("umbel", charts.HUB), ("umbel-silo", charts.SILO)):
+        charts.helm("install", release, chart, *where, *EVERYTHING[chart], kubeconfig=api.kubeconfig)
+    kinds = "poddisruptionbudget,servicemonitor,podmonitor,prometheusrule"
+    found = api.kubectl("get", kinds, *where[:2], "-o", "name").split()
+    assert sorted(found) == [
+        "poddisruptionbudget.policy/umbel-operator",
+        "podmonitor.monitoring.coreos.com/umbel-silo-agent",
+        "prometheusrule.monitoring.coreos.com/umbel",
+        "servicemonitor.monitoring.coreos.com/umbel-operator",
+        "servicemonitor.monitoring.coreos.com/umbel-servers",
+    ]
+    listed = json.loads(api.kubectl("get", "configmap", *where[:2], "-l", "grafana_dashboard=1", "-o", "json"))
+    pages = {name: text for item in listed["items"] for name, text in item["data"].items()}
+    committed = {path.name: path.read_text("utf-8") for path in (ROOT / "helm/umbel-hub/dashboards").glob("*.json")}
+    assert pages.keys() == committed.keys()
+    assert {name: json.loads(text) for name, text in pages.items()} == {
+        name: json.loads(text) for name, text in committed.items()
+    }
+
+
 def misspelt(obj: Object) -> None:
     obj["spec"]["selektor"] = {}
 

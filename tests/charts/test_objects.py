@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -87,6 +88,18 @@ def test_every_pod_has_a_policy(chart: Path) -> None:
             labels = (obj if obj["kind"] == "Pod" else obj["spec"]["template"])["metadata"]["labels"]
             fitting = [selector for selector in selectors if selector.items() <= labels.items()]
             assert len(fitting) == 1, f"{obj['kind']} {obj['metadata']['name']}: {len(fitting)} policies"
+
+
+def test_an_agent_is_let_through_to_what_its_bundle_names() -> None:
+    """As the hub is shipped: its join service, in this very cluster."""
+    (operator,) = (obj for obj in charts.rendered(charts.HUB) if obj["kind"] == "Deployment")
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    (url,) = (arg.partition("=")[2] for arg in container["args"] if arg.startswith("--join-url="))
+    (policy,) = (obj for obj in charts.rendered(charts.SILO, *SITE) if obj["kind"] == "NetworkPolicy")
+    open_ = {port["port"] for rule in policy["spec"]["egress"] if "to" not in rule for port in rule["ports"]}
+    assert urlsplit(url).port in open_
+    inside = {port["containerPort"] for port in container["ports"] if port["name"] == "join"}
+    assert inside <= open_, "a policy sees the pod's port, not the Service's"
 
 
 def test_the_operator_is_let_through_to_servers() -> None:

@@ -29,7 +29,12 @@ def test_a_hub_that_cannot_be_installed(api: _api.Api) -> None:
 
     with pytest.raises(ClusterError, match=r"the cluster has no CustomResourceDefinition federatedjobs\.umbel\.dev"):
         helm("install", "umbel", charts.HUB, *SYSTEM, "--set=crds.enabled=false")
-    helm("install", "umbel", charts.HUB, *SYSTEM)
+    said = helm("install", "umbel", charts.HUB, *SYSTEM, "--set=rbac.create=false")
+    assert "Next, a silo. Invite it, and hand the bundle" in said
+    with pytest.raises(ClusterError, match="has a hub already: release umbel in namespace umbel-system"):
+        helm("install", "other", charts.HUB, *ELSEWHERE, "--set=crds.enabled=false", "--set=rbac.create=false")
+    said = helm("upgrade", "umbel", charts.HUB, *SYSTEM[:2], "--set=join.enabled=false")
+    assert "Next, a silo. Make its access to this hub" in said
     with pytest.raises(ClusterError, match="has a hub already: release umbel in namespace umbel-system"):
         helm("install", "other", charts.HUB, *ELSEWHERE)
     helm("upgrade", "umbel", charts.HUB, *SYSTEM[:2], "--set=podAnnotations.some=changed")

@@ -49,6 +49,7 @@ def test_lint(chart: Path) -> None:
         (charts.HUB, "uninstall.timeoutSeconds=1", "at '/uninstall/timeoutSeconds'"),
         (charts.HUB, "tracing.endpoint=collector:4318", "at '/tracing/endpoint'"),
         (charts.HUB, "tracing.endpoint=https://me:secret@collector", "at '/tracing/endpoint'"),
+        (charts.HUB, "affinity.nodeAfinity.x=1", "at '/affinity': additional properties 'nodeAfinity' not allowed"),
         (charts.HUB, "tracing.ports={70000}", "at '/tracing/ports/0'"),
         (charts.HUB, "networkPolicy.apiServer.cidrs={everywhere}", "at '/networkPolicy/apiServer/cidrs/0'"),
         (charts.SILO, "site.silo=Hospital", "at '/site/silo'"),
@@ -146,7 +147,7 @@ def test_every_value_has_an_effect(chart: Path, tmp_path: Path) -> None:
     usual, dead = {False: made({}), True: made(quick)}, set()
     for path, part in chartdoc.leaves(json.loads((chart / "values.schema.json").read_text())):
         if path.startswith("alerts.") and path != "alerts.runbooks":
-            continue  # each of them is tried with promtool
+            continue  # tests/monitoring/test_rules.py has them
         said = part["type"] == "boolean" and f"--set={path}=true" in EVERYTHING[chart]
         whole: Any = False if said else SPECIAL.get(path, _another(part))
         for name in reversed(path.split(".")):

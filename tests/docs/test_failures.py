@@ -158,6 +158,27 @@ def test_times(row: str) -> None:
     assert re.findall(r"\*\*[^*]+\*\*", ROWS[row]) == TIMES.get(row, [])
 
 
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_says_how_long(row: str) -> None:
+    assert ROWS[row].split("|")[3].strip()
+
+
+MEASURED = {
+    "A silo's client: its pod ended (silo on Kubernetes)": "a client's pod, by force",
+    "A job's server: the process ends or is killed": "the server's process",
+    "The hub's operator: the process or its node": "operator",
+    "The hub's operator: the API server of the hub is away": "API server of the hub",
+    "A silo's agent: the process or its node": "a silo's agent",
+}
+
+
+def test_what_was_measured_is_what_the_page_of_performance_says() -> None:
+    page = (ROOT / "docs/performance.md").read_text("utf-8")
+    said = {row: re.findall(r"([\d.]+) s measured", text) for row, text in ROWS.items()}
+    told = {row: re.findall(rf"^\| {killed} \| ([\d.]+) \|$", page, re.MULTILINE) for row, killed in MEASURED.items()}
+    assert {row: found for row, found in said.items() if found} == told
+
+
 def test_no_time_is_of_a_row_that_is_gone() -> None:
     assert TIMES.keys() <= ROWS.keys()
 

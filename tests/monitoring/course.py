@@ -6,16 +6,16 @@ What happens is made to happen, and waited for until Prometheus has seen it.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from process.harness import manifest, processes, wait_for
-
-from umbel_monitoring import alerts, rule
+from umbel_cluster import charts
 
 from . import hub as hubs
 from . import prometheus as prometheuses
@@ -34,7 +34,7 @@ SHORTER = {
     "serverNotReady": {"for": "1s"},
     "waitingForSilos": {"for": "1s"},
     "roundPastDeadline": {"for": "1s", "graceSeconds": 1},
-    "checkpointOld": {"for": "1s", "rounds": 0.001},
+    "checkpointOld": {"for": "1s", "rounds": 1},
     "updatesRejected": {"for": "1s", "ratio": 0.01},
     "metricsWithheld": {"rounds": 1},
     "certificateExpires": {"for": "1s", "hours": 25},
@@ -47,11 +47,13 @@ SHORTER = {
 
 @dataclass
 class Scene:
-    """``middle``: a moment at which a round trained and others had been released. ``fired``: alerts, in order."""
+    """``middle``: a moment at which a round trained and others had been released; ``late``: one in the last round, when
+    everything had happened to the job that is going to. ``fired``: alerts, in order."""
 
     prometheus: Prometheus
     start: float
     middle: float = 0.0
+    late: float = 0.0
     end: float = 0.0
     texts: dict[str, bytes] = field(default_factory=dict)  # of /metrics, by process
     fired: list[str] = field(default_factory=list)
@@ -62,15 +64,18 @@ class Scene:
         self.fired.append(name)
 
 
-def values() -> dict[str, dict[str, Any]]:
-    return {key: {**shipped, **SHORTER.get(key, {})} for key, shipped in rule.defaults(alerts.GROUPS).items()}
+def from_the_chart(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The rules that Helm makes of ``values``, as they stand beneath `alerts` of the chart."""
+    path = folder / "alerts.json"  # which is YAML too
+    path.write_text(json.dumps({"alerts": values, "prometheusRule": {"enabled": True}}))
+    (found,) = charts.rendered(charts.HUB, f"--values={path}", "--show-only=templates/prometheusrule.yaml")
+    return dict(found["spec"])
 
 
 @contextlib.contextmanager
 def played(folder: Path) -> Iterator[Scene]:
     """When the job has ended; Prometheus can be asked for as long as the block lasts."""
-    rules = rule.rules(alerts.GROUPS, values(), alerts.RUNBOOKS)
-    with prometheuses.running(folder / "prometheus", rules) as prometheus:
+    with prometheuses.running(folder / "prometheus", from_the_chart(SHORTER, folder)) as prometheus:
         scene = Scene(prometheus, time.time())
         with processes() as started, hubs.running(folder / "hub", started, SILOS) as hub:
             scene.alarm("UmbelOperatorAbsent")
@@ -114,7 +119,6 @@ def _course(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     _training(scene, job, 1)
     scene.alarm("UmbelCertificateExpires")
     scene.alarm("UmbelAuthorityExpires")
-    scene.alarm("UmbelCheckpointOld")
     job.control.end("fit.1")
 
     _abandoned(scene, job)
@@ -132,6 +136,7 @@ def _course(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
     scene.alarm("UmbelMetricsWithheld")
 
     _training(scene, job, MORE)
+    scene.late = time.time()
     job.control.end(f"fit.{MORE}")
     job.control.await_all(SILOS, "evaluate", MORE)
     scene.texts = {"operator": text(hub.plain), "server": text(job.metrics)}
@@ -165,14 +170,15 @@ def _abandoned(scene: Scene, job: hubs.Job) -> None:
 
 
 def _hanging(scene: Scene, hub: hubs.Hub, folder: Path) -> None:
-    """A job whose rule does not end, past the deadline of its round; and then it does."""
-    rounds = {"total": 1, "timeoutSeconds": 10}
-    job = hubs.Job(hub, _job("hanging", rounds=rounds, strategy={"name": "hanging:Hanging"}), folder / "hanging")
+    """A job whose rule does not end, past the deadline of its round, with no checkpoint written; and then it does."""
+    spec = {"rounds": {"total": 1, "timeoutSeconds": 10}, "evaluation": {"everyRounds": 0}}
+    job = hubs.Job(hub, _job("hanging", strategy={"name": "hanging:Hanging"}, **spec), folder / "hanging")
     job.control.order("step", "hold")
     job.start_server()
     scene.prometheus.target("hanging", job.metrics)
     job.start_clients(SILOS)
     scene.alarm("UmbelRoundPastDeadline")
+    scene.alarm("UmbelCheckpointOld")
     job.control.end("step")
     scene.prometheus.until('fl_federatedjob_status_phase{fl_job="hanging", phase="Complete"}', 1)
 

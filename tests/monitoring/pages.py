@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,13 @@ class Asked:
     expr: str
     instant: bool
 
+    @property
+    def said(self) -> str:
+        """Without the page: most panels of the one are on the other."""
+        return f"{self.panel} {self.letter}"
+
     def __str__(self) -> str:
-        return f"{self.page}: {self.panel} {self.letter}"
+        return f"{self.page}: {self.said}"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -42,6 +48,28 @@ def queries(page: dict[str, Any]) -> Iterator[Asked]:
             yield Asked(
                 page["uid"], panel["title"], target["refId"], target["expr"], bool(target.get("instant", False))
             )
+
+
+CLOCK = re.compile(r"time\(\) - | - time\(\)")
+# What has an end that stands: nothing but the clock moves in them.
+ENDS = {
+    *("First certificate ends in A", "First certificate ends in B", "Certificates end in A", "Authority ends in A"),
+    *("Job's deadline in A", "Jobs D"),
+}
+
+
+def without_clock(expr: str) -> str:
+    """Of a time since or until something, when that something is: the clock moves whether it does or not."""
+    return CLOCK.sub("", expr)
+
+
+def values_of_variables(page: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, selector and label of each variable whose values Grafana asks for."""
+    for variable in page["templating"]["list"]:
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+            assert found is not None
+            yield variable["name"], found[1], found[2]
 
 
 def substituted(text: str, **variables: str) -> str:

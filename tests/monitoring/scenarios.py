@@ -57,6 +57,7 @@ REFUSED = of("fl_client_updates_rejected_total", reason="NOT_FINITE")
 SILO_CERTIFICATE = of("fl_silo_certificate_earliest_expiry_timestamp_seconds")
 SERVER_CERTIFICATE = of("fl_server_certificate_expiry_timestamp_seconds")
 HUB_CERTIFICATE = of("fl_federatedjob_certificate_earliest_expiry_timestamp_seconds", instance="operator")
+END = (SILO_CERTIFICATE, SERVER_CERTIFICATE, HUB_CERTIFICATE)
 READY = of("fl_federatedjob_server_ready")
 ECHO = "fl_operator_watch_echo_timestamp_seconds"
 
@@ -212,6 +213,17 @@ CERTIFICATES = [
         "UmbelCertificateExpires",
         f"a {who}'s was not renewed",
         {series: f"{3 * HOUR}+0x30"},
+        "6m",
+        "The first certificate of oncology/trial ends in 2h 54m 0s. It should have been renewed at two thirds of its "
+        "life.",
+    )
+    for who, series in (("silo", SILO_CERTIFICATE), ("server", SERVER_CERTIFICATE), ("client", HUB_CERTIFICATE))
+]
+CERTIFICATES += [
+    fires(
+        "UmbelCertificateExpires",
+        f"the {who}'s alone was not renewed",
+        {**dict.fromkeys(END, f"{24 * HOUR}+0x30"), series: f"{3 * HOUR}+0x30"},
         "6m",
         "The first certificate of oncology/trial ends in 2h 54m 0s. It should have been renewed at two thirds of its "
         "life.",

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from umbel_monitoring import alerts
 
 from .course import Scene, played
-from .pages import FILES, Asked, queries, read, substituted
+from .pages import ENDS, FILES, Asked, queries, read, substituted, values_of_variables, without_clock
 
 pytestmark = pytest.mark.api
 
@@ -19,6 +20,7 @@ VARIABLES = {"namespace": "default", "job": "steered", "__rate_interval": "15s"}
 ALL = [query for path in FILES for query in queries(read(path))]
 # What moves only in a fault that cannot be had without breaking the server, or faster than a machine is.
 STILL = {"Updates held", "Checkpoints not written", "How long an update is held"}
+MOVING = [query for query in ALL if query.panel not in STILL and query.said not in ENDS]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,21 @@ def test_a_panel_has_data(scene: Scene, query: Asked) -> None:
     assert any(points for _, points in scene.prometheus.over(expr, scene.start, scene.end))
 
 
-@pytest.mark.parametrize("query", [query for query in ALL if query.panel not in STILL], ids=str)
+@pytest.mark.parametrize("query", MOVING, ids=str)
 def test_what_ought_to_move_moves(scene: Scene, query: Asked) -> None:
-    assert scene.prometheus.moves(substituted(query.expr, **VARIABLES), scene.start, scene.end)
+    assert scene.prometheus.moves(without_clock(substituted(query.expr, **VARIABLES)), scene.start, scene.end)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_variable_offers_the_job(scene: Scene, path: Path) -> None:
+    wanted = {"namespace": "default", "job": "steered"}
+    offered = {}
+    for name, selector, label in values_of_variables(read(path)):
+        asked = {"match[]": substituted(selector, **VARIABLES), "start": scene.start, "end": scene.end}
+        offered[name] = {series[label] for series in scene.prometheus.ask("series", **asked)}
+    assert offered.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert value in offered[name]
 
 
 def test_every_fault_fired_its_alert(scene: Scene) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from umbel_monitoring import alerts, rule
 
+from . import course
 from .scenarios import SCENARIOS, Scenario
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,19 @@ SHIPPED = rule.defaults(alerts.GROUPS)
 LABEL = re.compile(r"{{ \$labels\.(\w+) }}")
 
 pytestmark = pytest.mark.process
+
+
+def _another(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value + 1
+    return "page" if name == "severity" else "7m"
+
+
+def _folded(part: Any) -> Any:
+    """Helm's `>-` makes one line of several."""
+    return json.loads(re.sub(r"(\\n|\s)+", " ", json.dumps(part)))
 
 
 def promtool(*arguments: object) -> None:
@@ -77,6 +91,23 @@ def test_every_alert_is_tried_both_ways() -> None:
 
 
 # ---- what a chart makes of them
+
+ALL_CHANGED = {key: {name: _another(name, value) for name, value in values.items()} for key, values in SHIPPED.items()}
+
+
+@pytest.mark.parametrize("values", [{}, course.SHORTER, ALL_CHANGED], ids=["shipped", "shorter", "all-changed"])
+def test_the_chart_makes_the_same_of_its_values(values: dict[str, Any], tmp_path: Path) -> None:
+    """Each value beneath `alerts` has its effect, and what the tests try is what is installed."""
+    whole = {key: {**shipped, **values.get(key, {})} for key, shipped in SHIPPED.items()}
+    made = rule.rules(alerts.GROUPS, whole, alerts.RUNBOOKS)
+    assert _folded(course.from_the_chart(values, tmp_path)) == _folded(made)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_each_can_be_switched_off_without_its_neighbours(half: int, tmp_path: Path) -> None:
+    off = {key: {"enabled": False} for key in list(SHIPPED)[half::2]}
+    made = rule.rules(alerts.GROUPS, {key: {**SHIPPED[key], **off.get(key, {})} for key in SHIPPED}, alerts.RUNBOOKS)
+    assert _folded(course.from_the_chart(off, tmp_path)) == _folded(made)
 
 
 def test_thresholds_and_durations_are_values() -> None:

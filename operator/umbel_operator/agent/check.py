@@ -63,5 +63,7 @@ async def volumes(silo: kube.Kube, namespace: str, site: Site) -> AsyncIterator[
             yield look, f"there is no PersistentVolumeClaim {dataset.volume_claim} in namespace {namespace}"
         elif phase == "Lost":
             yield look, f"PersistentVolumeClaim {dataset.volume_claim} has lost its volume"
-        else:  # one that waits for its first pod is not bound yet
+        elif phase == "Bound":
             yield look, ""
+        else:  # no fault: a local volume is bound only when its first pod is placed
+            yield f"{look} (PersistentVolumeClaim {dataset.volume_claim} is {phase or 'new'}, not Bound yet)", ""

@@ -66,6 +66,16 @@ def read(text: str, where: str) -> Membership:
         ) from None
 
 
+def another_hub(kept: Membership, bundle: Bundle, where: str) -> str | None:
+    """What to say of a bundle that invites to another hub than the one that was joined, kept at ``where``."""
+    if (kept.url, kept.trust_domain) == (bundle.url, bundle.trust_domain):
+        return None
+    return (
+        f"this silo has joined the hub at {kept.url} ({kept.trust_domain}), and the bundle is of the hub at "
+        f"{bundle.url} ({bundle.trust_domain}), and not used; to go there, remove {where}, and start the agent again"
+    )
+
+
 def decide(kept: Membership | None, bundle: Bundle | None, silo: str | None) -> Membership:
     """The membership to go on with; one that has not `joined` has to, by the bundle. ``silo``: of the site file, where
     there is one. Raises JoinError.

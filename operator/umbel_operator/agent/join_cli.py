@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def join_command(bundle: Path, state_dir: Path | None) -> None:
 async def _join_once(store: FileStore, bundle: Bundle) -> Membership:
     kept = await store.load()
     if kept is not None and kept.joined:
-        raise JoinError(f"silo {kept.silo} has joined already ({store.path}); run its agent")
+        other = join.another_hub(kept, bundle, store.where)
+        raise JoinError(other or f"silo {kept.silo} has joined already ({store.path}); run its agent")
     return await _joined(store, join.decide(kept, bundle, None), bundle)
 
 
@@ -82,6 +84,8 @@ async def _membership(store: Store, bundle: Path | None, silo: str, *, stays: bo
     while True:
         try:
             kept = await store.load()
+            if kept is not None and kept.joined:
+                _compare(kept, bundle, store)
             given = _given(bundle, kept, stays)
             membership = join.decide(kept, given, silo)
             if given is None or membership.joined:
@@ -113,6 +117,14 @@ def _given(path: Path | None, kept: Membership | None, stays: bool) -> Bundle | 
     if stays and kept is not None and kept.removed and not path.exists():
         return None  # thrown away when it had been used
     return _bundle(path)
+
+
+def _compare(kept: Membership, path: Path | None, store: Store) -> None:
+    """Whoever was handed another hub's bundle would otherwise wait for a silo that never comes."""
+    with contextlib.suppress(BundleError):  # who has joined needs none
+        other = None if path is None else join.another_hub(kept, read_bundle(path), store.where)
+        if other is not None:
+            logs.warning("the bundle is of another hub", silo=kept.silo, error=other)
 
 
 def _bundle(path: Path) -> Bundle:

@@ -16,6 +16,11 @@ KEY = "membership.json"
 
 
 class Store(Protocol):
+    @property
+    def where(self) -> str:
+        """For people."""
+        ...
+
     async def load(self) -> Membership | None:
         """Raises JoinError, ApiError."""
         ...
@@ -30,10 +35,11 @@ class FileStore:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder.expanduser().absolute() / FILE
+        self.where = str(self.path)
 
     async def load(self) -> Membership | None:
         try:
-            return join.read(self.path.read_text(), str(self.path))
+            return join.read(self.path.read_text(), self.where)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -50,6 +56,7 @@ class FileStore:
 class SecretStore:
     def __init__(self, silo: kube.Kube, namespace: str, name: str) -> None:
         self._silo, self._namespace, self._name = silo, namespace, name
+        self.where = f"Secret {name} in namespace {namespace}"
 
     async def load(self) -> Membership | None:
         found = await self._silo.get(kube.SECRET, self._name, self._namespace)

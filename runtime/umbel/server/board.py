@@ -198,12 +198,10 @@ class Board:
 
     def exposition(self, view: View, silos_expire: float | None = None, server_expires: float | None = None) -> bytes:
         """The text of ``/metrics``. ``silos_expire``: when the first of the connected silos' certificates ends, Unix
-        time; ``server_expires``: the server's own."""
+        time, None without one; ``server_expires``: the server's own."""
         view = self._as_told(view)
-        if silos_expire is not None:
-            self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", silos_expire)
-        if server_expires is not None:
-            self._metrics.set("fl_server_certificate_expiry_timestamp_seconds", server_expires)
+        self._metrics.set("fl_silo_certificate_earliest_expiry_timestamp_seconds", silos_expire)
+        self._metrics.set("fl_server_certificate_expiry_timestamp_seconds", server_expires)
         for phase in PHASES:
             self._metrics.set("fl_job_status_phase", float(phase == view.phase), phase=phase)
         self._metrics.set("fl_job_round", self._model.get("round", 0))

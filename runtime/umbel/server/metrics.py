@@ -78,9 +78,13 @@ class ServerMetrics:
 
     # ---- what may move at any time
 
-    def set(self, name: str, value: float, **labels: str) -> None:
-        """Raises LabelError, also for a buffered metric."""
-        self._unbuffered(name, labels).set(value)
+    def set(self, name: str, value: float | None, **labels: str) -> None:
+        """None: there is nothing true to say any more. Raises LabelError, also for a buffered metric."""
+        child = self._unbuffered(name, labels)
+        if value is None:
+            self._remove(name, **labels)
+        else:
+            child.set(value)
 
     def add(self, name: str, value: float, **labels: str) -> None:
         """Raises LabelError, also for a buffered metric."""

@@ -264,10 +264,11 @@ def test_without_an_open_round_there_is_no_deadline(desk: Desk, phase: str) -> N
         ("fl_server_certificate_expiry_timestamp_seconds", {"server_expires": 1.7e9}),
     ],
 )
-def test_a_certificates_end_is_told_once_known(desk: Desk, metric: str, told: dict[str, float]) -> None:
+def test_a_certificates_end_is_told_while_it_is_known(desk: Desk, metric: str, told: dict[str, float]) -> None:
     sample = f'\n{metric}{{fl_job="trial",fl_namespace="oncology"}} '
     assert sample not in desk.board.exposition(view()).decode()
     assert f"{sample}1.7e+09\n" in desk.board.exposition(view(), **told).decode()
+    assert sample not in desk.board.exposition(view()).decode(), "nobody is connected any more"
 
 
 def test_before_the_members_are_known_nobody_is_absent(desk: Desk) -> None:

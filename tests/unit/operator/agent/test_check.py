@@ -129,7 +129,7 @@ async def test_volumes() -> None:
         silo.put("PersistentVolumeClaim", name, HERE, status={"phase": phase})
     assert {look async for look in check.volumes(silo, HERE, SITE)} == {  # type: ignore[arg-type]
         ("the volume of data set bound", ""),
-        ("the volume of data set waits", ""),
+        ("the volume of data set waits (PersistentVolumeClaim waits is Pending, not Bound yet)", ""),
         ("the volume of data set lost", "PersistentVolumeClaim lost has lost its volume"),
         ("the volume of data set absent", f"there is no PersistentVolumeClaim absent in namespace {HERE}"),
     }

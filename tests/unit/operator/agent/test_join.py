@@ -37,6 +37,15 @@ def test_who_has_joined_never_uses_a_bundle() -> None:
         assert join.decide(JOINED, bundle, "hospital-a") is JOINED
 
 
+@pytest.mark.parametrize("changed", [{"url": "https://other.example.org:8444"}, {"trust_domain": "other.local"}])
+def test_a_bundle_of_another_hub_is_told_with_what_to_remove(changed: dict[str, str]) -> None:
+    assert join.another_hub(JOINED, OTHER, "Secret x") is None
+    told = join.another_hub(JOINED, dataclasses.replace(OTHER, **changed), "Secret x")
+    assert told is not None
+    for word in (JOINED.url, JOINED.trust_domain, *changed.values(), "remove Secret x, and start the agent again"):
+        assert word in told
+
+
 def test_an_answer_that_was_lost_is_asked_for_with_the_same_key() -> None:
     assert join.decide(FIRST, BUNDLE, "hospital-a") is FIRST
     assert join.decide(FIRST, OTHER, "hospital-a").key != FIRST.key
