@@ -28,7 +28,7 @@ def request(folder: Path, **limits: str) -> Request:
     program = folder / "python"
     program.write_text(RANK)
     program.chmod(0o755)
-    site = site_file(slurm={"python": str(program)}, datasets={"named": {}})
+    site = site_file(slurm={"python": str(program), "timeLimitSeconds": 600}, datasets={"named": {}})
     assert site.slurm is not None
     (folder / "state").mkdir()
     (folder / "token").write_text("t-1")
@@ -49,7 +49,7 @@ async def test_every_rank_has_its_processors_and_a_gpu_of_its_own(large_desk: De
 
 @pytest.mark.parametrize("option", sorted(CLASHES))
 def test_what_a_site_may_not_add_is_what_sbatch_does_not_take(large_desk: Desk, option: str) -> None:
-    asked = ["--output=/dev/null", "--wrap=true", "--cpus-per-task=1", "--gpus-per-task=1", "--mem=64M"]
+    asked = ["--output=/dev/null", "--wrap=true", "--ntasks=1", "--cpus-per-task=1", "--gpus-per-task=1", "--mem=64M"]
     large_desk.site.run("sbatch", *asked)
     with pytest.raises(SlurmError, match="mutually exclusive"):
         large_desk.site.run("sbatch", *asked, f"--{option}=1")
