@@ -23,6 +23,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_api.Api]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[_site.Site]:
-    """A Slurm site of two nodes."""
-    with _site.running("agent", nodes=2) as started:
+    """A Slurm site of two nodes. Its queue soon forgets what has ended; its accounting does not."""
+    with _site.running("agent", nodes=2, accounting=True, forget_seconds=2) as started:
         yield started

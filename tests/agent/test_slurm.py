@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from agent.federation import Agent, Federation, federation, process_site, running, slurm_site, until
+from agent.centre import ENDLESS, HPC, SILOS, all_gone, attempt, desks, hpc, mine, whole_log
+from agent.federation import federation, running, slurm_site, until
 from safetensors import safe_open
 from umbel_cluster.api import Api
 from umbel_slurm.processes import PATH
@@ -15,37 +14,7 @@ from umbel_slurm.site import CONTROLLER, Site
 
 pytestmark = [pytest.mark.api, pytest.mark.process, pytest.mark.slurm]
 
-HPC, DESKS = "hpc", ["desk-2", "desk-3"]
-SILOS = [HPC, *DESKS]
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"}
-ENDLESS = {"rounds": {"total": 100_000, "timeoutSeconds": 300}, "evaluation": {"everyRounds": 0}}
-
-
-def hpc(job: Federation, cluster: Site, **slurm: Any) -> Agent:
-    """With its state directory where the nodes see it."""
-    surroundings = {**cluster.environment, "PATH": PATH}
-    site = {"datasets": {"digits-1-of-3": {}}, **slurm_site(**slurm)}
-    return job.add(HPC, site, "--backend=slurm", environment=surroundings)
-
-
-def desks(job: Federation) -> None:
-    for number, silo in enumerate(DESKS, 2):
-        job.add(silo, {"datasets": {f"digits-{number}-of-3": {}}, **process_site()}, "--backend=process")
-    for silo in DESKS:
-        job.await_condition(silo, "Ready", "Running")
-
-
-def mine(cluster: Site, agent: Agent) -> list[tuple[str, str]]:
-    """(id, state) of the jobs that have not ended."""
-    listed = cluster.run("squeue", "--me", "--noheader", "--format=%A %T %j").splitlines()
-    words = [line.split() for line in listed]
-    return [(id, state) for id, state, name in words if name.startswith(f"umbel-{agent.silo}-")]
-
-
-def all_gone(job: Federation, cluster: Site, agent: Agent) -> None:
-    job.delete(HPC)
-    until(lambda: not mine(cluster, agent), "its jobs are gone", agent.log)
-    until(lambda: not (agent.client_folder() / "tls/tls.key").exists(), "its key is gone", agent.log)
 
 
 def test_digits_to_the_end_over_slurm_and_bare_machines(api: Api, cluster: Site, tmp_path: Path) -> None:
@@ -65,7 +34,9 @@ def test_digits_to_the_end_over_slurm_and_bare_machines(api: Api, cluster: Site,
             assert model.metadata()["round"] == "5"
 
 
-def test_preempted_it_is_submitted_again_and_the_rounds_go_on(api: Api, cluster: Site, tmp_path: Path) -> None:
+def test_preempted_requeued_and_out_of_time_it_comes_back_and_the_rounds_go_on(
+    api: Api, cluster: Site, tmp_path: Path
+) -> None:
     with federation(api, tmp_path, SILOS, **ENDLESS) as job:
         agent = hpc(job, cluster, partition="spare")
         desks(job)
@@ -82,22 +53,23 @@ def test_preempted_it_is_submitted_again_and_the_rounds_go_on(api: Api, cluster:
         finally:
             cluster.run("scancel", urgent)
         job.await_condition(HPC, "Ready", "Running")
+
+        ((second, _),) = mine(cluster, agent)
+        cluster.run("scontrol", "update", f"JobId={second}", "Requeue=1")
+        cluster.run("scontrol", "requeue", second)
+        again = ("squeue", "--noheader", f"--jobs={second}", "--Format=RestartCnt:4,State:12")
+        until(lambda: cluster.run(*again).split() == ["1", "RUNNING"], "it runs once more", agent.log)
+        job.await_condition(HPC, "Ready", "Running")
+        assert mine(cluster, agent) == [(second, "RUNNING")], "the same job, and no other"
+        until(lambda: running(agent.state_dir), "its client is there again", agent.log)
+
+        cluster.run("scontrol", "update", f"JobId={second}", "EndTime=now")
+        until(lambda: second not in dict(mine(cluster, agent)), "its time is up", agent.log)
+        until(lambda: '"reason": "TimeLimit"' in whole_log(agent), "that is said", agent.log)
+        until(lambda: mine(cluster, agent), "it is submitted again", agent.log)
+        job.await_condition(HPC, "Ready", "Running")
         done = job.rounds()
         until(lambda: job.rounds() > done, "rounds go on", job.server_log)
-        all_gone(job, cluster, agent)
-
-
-def test_an_agent_killed_and_started_again_finds_its_job(api: Api, cluster: Site, tmp_path: Path) -> None:
-    with federation(api, tmp_path, SILOS, **ENDLESS) as job:
-        agent = hpc(job, cluster)
-        job.await_condition(HPC, "Ready", "Running")
-        before = mine(cluster, agent)
-        agent.end()
-        agent.start()
-        job.change(HPC, privacy={"minCohort": 4, "minExamples": 11})
-        generation = job.client(HPC)["metadata"]["generation"]
-        until(lambda: job.client(HPC)["status"]["observedGeneration"] == generation, "it is seen", agent.log)
-        assert mine(cluster, agent) == before
         all_gone(job, cluster, agent)
 
 
@@ -163,11 +135,10 @@ def test_a_submission_of_which_nobody_knows_makes_no_second_job(api: Api, cluste
         surroundings = {**cluster.environment, "PATH": f"{shims}:{PATH}"}
         agent = job.add(HPC, site, "--backend=slurm", environment=surroundings)
         job.await_condition(HPC, "Ready", "Running")
-        assert "nobody knows whether a job was submitted" in (agent.folder / "agent.log").read_text()
+        assert "nobody knows whether a job was submitted" in whole_log(agent)
         assert len(mine(cluster, agent)) == 1
-        attempt = json.loads((agent.client_folder() / "attempt.json").read_text())
-        assert attempt["number"] == 1
-        assert attempt["job"] == mine(cluster, agent)[0][0]
+        assert attempt(agent)["number"] == 1
+        assert attempt(agent)["job"] == mine(cluster, agent)[0][0]
         assert running(agent.state_dir)
         all_gone(job, cluster, agent)
 

@@ -12,6 +12,7 @@ import pytest
 
 from umbel.rounds import reasons
 from umbel.server.metric_names import METRICS, Declared
+from umbel_operator.agent.batch.options import CLASHES, SITE_OPTIONS
 
 from .text import ROOT, Block, anchors, blocks, links, pages, tracked
 
@@ -90,6 +91,13 @@ REASONS = [value for name, value in vars(reasons).items() if name.isupper() and 
 def test_every_reason_is_told(reason: str) -> None:
     table = RUNNING.partition("## What to do when")[2]
     assert f"`{reason}`" in "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+
+
+def test_every_option_of_a_slurm_site_is_told() -> None:
+    page = (ROOT / "docs/site.md").read_text("utf-8")
+    told = page.partition("every other option are the site file's")[2].partition(" are refused:")[0]
+    own = {"partition", "account", "qos"}  # fields of their own
+    assert set(re.findall(r"`([\w-]+)`", told)) == (SITE_OPTIONS | CLASHES.keys()) - own
 
 
 def test_nothing_tells_of_where_it_was_written() -> None:

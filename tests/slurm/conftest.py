@@ -1,4 +1,5 @@
-"""Tests on real Slurm sites: one of a single node, one of two. Each worker has its own, for the whole session."""
+"""Tests on real Slurm sites: one of a single node, one of two that have GPUs. Each worker has its own, for the whole
+session."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def small() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def large() -> Iterator[Site]:
-    with site.running("large", nodes=2) as started:
+    with site.running("large", nodes=2, gpus=2) as started:
         yield started
 
 

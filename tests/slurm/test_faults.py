@@ -4,10 +4,11 @@ understands."""
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
-from umbel_slurm.processes import is_alive, until
+from umbel_slurm.processes import is_alive, kill, until
 from umbel_slurm.site import CONTROLLER, Site
 
 from umbel_operator.agent.batch.base import OutcomeUnknown, Rejected, Unavailable
@@ -61,7 +62,26 @@ async def test_a_signal_alone_lets_the_client_say_how_it_ended(desk: Desk) -> No
     await desk.until_said("up")
     await desk.slurm.cancel(id, "TERM")
     job, found = await desk.until_phase(id, Phase.ENDED)
-    assert (found.reason, found.again, job.exit_code) == ("Stopped", True, 75)
+    assert (found.reason, job.exit_code) == ("Stopped", 75)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1, "Failed"), (2, "Refused")])
+async def test_a_client_that_ends_by_itself_says_by_its_exit_code_why(desk: Desk, code: int, reason: str) -> None:
+    id = await desk.submit(["sh", "-c", f"exit {code}"])
+    job, found = await desk.until_phase(id, Phase.ENDED)
+    assert (found.reason, job.exit_code) == (reason, code)
+
+
+def called(name: str, pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
+
+
+async def test_one_that_somebody_kills(desk: Desk) -> None:
+    id = await desk.submit(heeding())
+    await desk.until_said("up")
+    kill(called("srun", desk.site.processes(id)))
+    job, found = await desk.until_phase(id, Phase.ENDED)
+    assert (found.reason, job.signal) == ("Killed", signal.SIGKILL)
 
 
 async def test_one_that_does_not_heed_is_killed(desk: Desk) -> None:
@@ -82,7 +102,7 @@ async def test_preempted(desk: Desk) -> None:
     await desk.until_said("up")
     winner = await desk.submit(["true"], name="umbel-hi", site={"partition": "hi"}, cpus_per_task=4)
     _, found = await desk.until_phase(id, Phase.ENDED)
-    assert (found.reason, found.again) in {("Preempted", True), ("Stopped", True)}
+    assert found.reason in {"Preempted", "Stopped"}
     assert "told to end" in desk.said()
     _, found = await desk.until_phase(winner, Phase.ENDED)
     assert found.reason == "Completed"
@@ -93,7 +113,7 @@ async def test_preempted_without_heeding(desk: Desk) -> None:
     await desk.until_said("up")
     await desk.submit(["true"], name="umbel-hi", site={"partition": "hi"}, cpus_per_task=4)
     _, found = await desk.until_phase(id, Phase.ENDED)
-    assert (found.reason, found.again) == ("Preempted", True)
+    assert found.reason == "Preempted"
     assert "told to end" in desk.said()
 
 
@@ -114,13 +134,13 @@ async def test_a_node_fails(desk: Desk) -> None:
     await desk.until_said("up")
     desk.site.lose_node("n1")
     _, found = await desk.until_phase(id, Phase.ENDED)
-    assert (found.reason, found.again) == ("NodeFailed", True)
+    assert found.reason == "NodeFailed"
 
 
 async def test_the_time_limit(desk: Desk) -> None:
     id = await desk.submit(heedless(), time_seconds=60, term_seconds=30)
     _, found = await desk.until_phase(id, Phase.ENDED)
-    assert (found.reason, found.again) == ("TimeLimit", True)
+    assert found.reason == "TimeLimit"
     assert "told to end" in desk.said()
 
 
@@ -131,6 +151,23 @@ async def test_a_drained_node_is_waited_for(desk: Desk) -> None:
     assert (found.phase, found.hopeless) == (Phase.QUEUED, False)
     assert "drained" in found.message
     desk.site.run("scontrol", "update", "NodeName=n1", "State=RESUME")
+    _, found = await desk.until_phase(id, Phase.ENDED)
+    assert found.reason == "Completed"
+
+
+async def test_a_partition_that_is_closed_and_a_job_that_is_held_are_waited_for(desk: Desk) -> None:
+    desk.site.run("scontrol", "update", "PartitionName=fl", "State=DOWN")
+    try:
+        id = await desk.submit(["true"])
+        _, found = await desk.until(id, lambda _, found: found.reason == "PartitionDown")
+        assert (found.phase, found.hopeless) == (Phase.QUEUED, False)
+        desk.site.run("scontrol", "hold", id)
+        _, found = await desk.until(id, lambda _, found: found.reason == "Held")
+        assert (found.phase, found.hopeless) == (Phase.QUEUED, False)
+        desk.site.run("scontrol", "release", id)
+        await desk.until(id, lambda _, found: found.reason == "PartitionDown")
+    finally:
+        desk.site.run("scontrol", "update", "PartitionName=fl", "State=UP")
     _, found = await desk.until_phase(id, Phase.ENDED)
     assert found.reason == "Completed"
 

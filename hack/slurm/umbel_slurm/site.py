@@ -12,8 +12,11 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from .config import Layout, slurm_conf
+from . import accounting
+from .accounting import ACCOUNTING, DATABASE
+from .config import Layout, gres_conf, slurm_conf
 from .processes import PATH, Daemons, SlurmError, descendants, free_ports, is_alive, kill, marked, program, until
 
 CONTROLLER = "slurmctld"
@@ -22,15 +25,21 @@ MUNGE = "munged"
 
 class Site:
     """``name``: short; ``nodes``: how many slurmd; ``within``: words before every command, for a site in a network
-    namespace of its own. They have to become the command itself, as `nsenter` does."""
+    namespace of its own. They have to become the command itself, as `nsenter` does. ``accounting``: it has some.
+    ``more``: of the layout."""
 
-    def __init__(self, name: str, nodes: int = 1, *, cpus: int = 4, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, nodes: int = 1, *, within: Sequence[str] = (), accounting: bool = False, **more: Any
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"umbel-slurm-{name}-"))
-        controller, *others = free_ports(1 + nodes)
+        controller, storage, database, *others = free_ports(3 + nodes)
         host = socket.gethostname().partition(".")[0]
         cluster = f"umbel-{name}-{secrets.token_hex(4)}"
-        self.layout = Layout(cluster, self.folder, getpass.getuser(), host, controller, others, cpus)
+        ports = (storage, database) if accounting else None
+        user = getpass.getuser()
+        self.layout = Layout(cluster, self.folder, user, host, controller, others, accounting=ports, **more)
         self.nodes = self.layout.nodes
+        self._services = (MUNGE, *((DATABASE, ACCOUNTING) if accounting else ()), CONTROLLER)
         self.environment: Mapping[str, str] = {"SLURM_CONF": str(self.layout.conf)}
         self._mark = cluster.upper().replace("-", "_")
         self._within = list(within)
@@ -39,7 +48,7 @@ class Site:
     def start(self) -> None:
         """Returns when every node is idle."""
         self._prepare()
-        for name in (MUNGE, CONTROLLER, *self.nodes):
+        for name in (*self._services, *self.nodes):
             self.start_daemon(name)
         self.await_nodes(*self.nodes)
 
@@ -49,17 +58,22 @@ class Site:
             for name in (*self.nodes, CONTROLLER):
                 self._daemons.stop(name, signal.SIGKILL)
             until(self._nothing_left, f"the end of what runs in {self.layout.cluster}", 60)
-            self._daemons.stop(MUNGE, signal.SIGKILL)
+            for name in self._services:
+                self._daemons.stop(name, signal.SIGKILL)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---- faults
 
     def start_daemon(self, name: str) -> None:
-        """slurmctld, munged or a node. Returns when it answers; a node, when it is started."""
+        """One of the services, or a node. Returns when it answers; a node, when it is started."""
         self._daemons.start(name)
         if name == MUNGE:
             self._settle(name, self.layout.munge_socket.exists)
+        if name == DATABASE:
+            self._settle(name, accounting.socket(self.layout).exists)
+        if name == ACCOUNTING:
+            self._settle(name, self.remembers)
         if name == CONTROLLER:
             self._settle(name, self.answers)
 
@@ -96,6 +110,14 @@ class Site:
             return "is UP" in self.run("scontrol", "ping")
         return False
 
+    def remembers(self) -> bool:
+        """Whether the accounting answers, which knows this cluster then."""
+        with contextlib.suppress(SlurmError):
+            self.run("sacctmgr", "--immediate", "--quiet", "add", "cluster", self.layout.cluster)
+        with contextlib.suppress(SlurmError):
+            return self.layout.cluster in self.run("sacctmgr", "--noheader", "list", "cluster", "format=cluster%40")
+        return False
+
     def await_nodes(self, *nodes: str, state: str = "idle") -> None:
         def settled() -> bool:
             found = self.run("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
@@ -112,6 +134,7 @@ class Site:
 
     def _commands(self) -> dict[str, list[str]]:
         folder, conf = self.folder, str(self.layout.conf)
+        storage = accounting.commands(self.layout) if self.layout.accounting is not None else {}
         munge = {
             "key-file": folder / "munge/munge.key",
             "socket": self.layout.munge_socket,
@@ -127,6 +150,7 @@ class Site:
                 "--num-threads=2",
                 *(f"--{name}={value}" for name, value in munge.items()),
             ],
+            **storage,
             CONTROLLER: [program("slurmctld"), "-D", "-f", conf],
             **{node: [program("slurmd"), "-D", "-f", conf, "-N", node] for node in self.layout.nodes},
         }
@@ -141,6 +165,9 @@ class Site:
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
         self.layout.conf.write_text(slurm_conf(self.layout))
+        (self.folder / "gres.conf").write_text(gres_conf(self.layout))
+        if self.layout.accounting is not None:
+            accounting.prepare(self.layout)
 
     def _settle(self, name: str, ready: Callable[[], bool]) -> None:
         def settled() -> bool:
@@ -161,8 +188,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(name: str, nodes: int = 1, *, cpus: int = 4, within: Sequence[str] = ()) -> Iterator[Site]:
-    site = Site(name, nodes, cpus=cpus, within=within)
+def running(name: str, nodes: int = 1, **how: Any) -> Iterator[Site]:
+    """``how``: as `Site` takes it."""
+    site = Site(name, nodes, **how)
     try:
         site.start()
         yield site

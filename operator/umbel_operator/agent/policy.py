@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from umbel_operator.agent.allocation import over_in_all
 from umbel_operator.agent.approvals.decision import Answers, standing
 from umbel_operator.agent.approvals.request import request_of
 from umbel_operator.agent.federatedclient import FederatedClient
@@ -110,6 +111,8 @@ def _dataset(client: FederatedClient, site: Site) -> Decision | None:
 def _resources(client: FederatedClient, site: Site) -> Decision | None:
     try:
         over = over_ceiling(client, site.pods.ceilings)
+        if over is None and site.slurm is not None:
+            over = over_in_all(client, site.pods)
         effective(client, site.pods)
     except ValueError as error:
         return Decision(INVALID, f"resources: {error}")

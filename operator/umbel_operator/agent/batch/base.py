@@ -31,7 +31,7 @@ class BatchJob:
 
     ``state`` and ``reason`` are the scheduler's words (`standing` says what they mean). Times are seconds since the
     epoch. ``exit_code`` and ``signal`` are of the batch script, None while there is none. ``restarts``: how often it
-    was requeued; a job keeps its id then.
+    was requeued, as the queue has it; a job keeps its id then.
     """
 
     id: str

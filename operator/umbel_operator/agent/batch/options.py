@@ -14,14 +14,11 @@ SITE_OPTIONS = frozenset(
     {
         "account",
         "constraint",
-        "cpus-per-gpu",
         "exclude",
         "exclusive",
         "gres",
         "hint",
         "licenses",
-        "mem-per-cpu",
-        "mem-per-gpu",
         "mincpus",
         "nice",
         "nodelist",
@@ -34,6 +31,12 @@ SITE_OPTIONS = frozenset(
         "tmp",
     }
 )
+# sbatch takes none of these beside what the agent asks for with every job.
+CLASHES = {
+    "cpus-per-gpu": "--cpus-per-task: give pods.defaults.limits.cpu",
+    "mem-per-cpu": "--mem: give pods.defaults.limits.memory, of a node",
+    "mem-per-gpu": "--mem: give pods.defaults.limits.memory, of a node",
+}
 FLAGS = frozenset({"exclusive", "nice", "oversubscribe"})  # stand without a value too
 VALUE = re.compile(r"[A-Za-z0-9_.,:;+*/@&|=\[\]()<>!-]{0,256}\Z")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -99,6 +102,8 @@ class Options:
 
 def site_fault(name: str, value: str) -> str | None:
     """What is wrong with one option of the site file, in words; None: nothing."""
+    if name in CLASHES:
+        return f"is not taken by sbatch beside {CLASHES[name]}"
     if name not in SITE_OPTIONS:
         return f"is not an option that a site may set; these are: {', '.join(sorted(SITE_OPTIONS))}"
     if not value and name not in FLAGS:

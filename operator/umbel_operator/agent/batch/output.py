@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from umbel_operator.agent.batch.base import BatchJob
 from umbel_operator.agent.batch.standing import PHASES, Phase
 
 FIELD, RECORD = "\x1f", "\x1e"  # nobody types these into a name or a comment
-QUEUE_FIELDS = (
-    "JobID",
-    "State",
-    "Reason",
-    "exit_code",
-    "RestartCnt",
-    "SubmitTime",
-    "StartTime",
-    "EndTime",
-    "NodeList",
-    "Name",
-    "Comment",
-)
-QUEUE_FORMAT = ",".join(f"{name}:{FIELD}" for name in QUEUE_FIELDS[:-1]) + f",{QUEUE_FIELDS[-1]}:{RECORD}"
-HISTORY_FIELDS = (
-    "JobIDRaw",
-    "State",
-    "Reason",
-    "ExitCode",
-    "Restarts",
-    "Submit",
-    "Start",
-    "End",
-    "NodeList",
-    "JobName",
-    "Comment",
-)
+# What is asked of squeue and of sacct, by what it is of a `BatchJob`. Of sacct nothing that 22.05 does not know: it
+# refuses to answer at all when it is asked for such a field.
+QUEUE_FIELDS = {
+    "id": "JobID",
+    "state": "State",
+    "reason": "Reason",
+    "exit": "exit_code",
+    "restarts": "RestartCnt",
+    "submitted": "SubmitTime",
+    "started": "StartTime",
+    "ended": "EndTime",
+    "nodes": "NodeList",
+    "name": "Name",
+    "comment": "Comment",
+}
+HISTORY_FIELDS = {
+    "id": "JobIDRaw",
+    "state": "State",
+    "reason": "Reason",
+    "exit": "ExitCode",
+    "submitted": "Submit",
+    "started": "Start",
+    "ended": "End",
+    "nodes": "NodeList",
+    "name": "JobName",
+    "comment": "Comment",
+}
+QUEUE_FORMAT = f":{FIELD},".join(QUEUE_FIELDS.values()) + f":{RECORD}"
+HISTORY_FORMAT = ",".join(HISTORY_FIELDS.values())
 NOTHING = {"", "(null)", "N/A", "None", "Unknown", "None assigned"}
 MOST_NODES = 4096
 
@@ -57,12 +59,13 @@ def queue(text: str) -> list[BatchJob]:
     *records, rest = text.split(RECORD)
     if rest.strip():
         raise NotUnderstood(f"squeue printed {rest[:200]!r}, which is not the end of a job")
-    return [_job(record.strip("\n").split(FIELD), wait_status) for record in records]
+    return [_job(_named(record.strip("\n").split(FIELD), QUEUE_FIELDS), wait_status) for record in records]
 
 
 def history(text: str) -> list[BatchJob]:
-    """What sacct printed in `HISTORY_FIELDS`, with `FIELD` between them."""
-    return [_job(line.split(FIELD), code_and_signal) for line in text.splitlines() if line]
+    """What sacct printed in `HISTORY_FORMAT`, with `FIELD` between them."""
+    lines = (line for line in text.splitlines() if line)
+    return [_job(_named(line.split(FIELD), HISTORY_FIELDS), code_and_signal) for line in lines]
 
 
 def wait_status(text: str) -> tuple[int | None, int | None]:
@@ -105,30 +108,33 @@ def _numbers(ranges: str) -> list[str]:
     return found
 
 
-def _job(fields: Sequence[str], exit_of: Callable[[str], tuple[int | None, int | None]]) -> BatchJob:
-    if len(fields) != len(QUEUE_FIELDS):
-        raise NotUnderstood(f"a job of {len(fields)} fields instead of {len(QUEUE_FIELDS)}: {fields!r:.200}")
-    id, state, reason, status, restarts, submitted, started, ended, where, name, comment = map(_text, fields)
+def _named(fields: Sequence[str], names: Collection[str]) -> dict[str, str]:
+    if len(fields) != len(names):
+        raise NotUnderstood(f"a job of {len(fields)} fields instead of {len(names)}: {fields!r:.200}")
+    return dict(zip(names, map(_text, fields), strict=True))
+
+
+def _job(found: Mapping[str, str], exit_of: Callable[[str], tuple[int | None, int | None]]) -> BatchJob:
     try:
-        word = state.split()[0]  # "CANCELLED by 1000"
+        word = found["state"].split()[0]  # "CANCELLED by 1000"
         over = PHASES.get(word) is Phase.ENDED or word == "COMPLETING"  # before, they are predictions
-        exit_code, signal = exit_of(status) if over else (None, None)
+        exit_code, signal = exit_of(found["exit"]) if over else (None, None)
         return BatchJob(
-            id=str(int(id)),
+            id=str(int(found["id"])),
             state=word,
-            name=name,
-            comment=comment,
-            reason=reason,
-            nodes=nodes(where),
-            submitted=_time(submitted),
-            started=_time(started),
-            ended=_time(ended) if over else None,
+            name=found["name"],
+            comment=found["comment"],
+            reason=found["reason"],
+            nodes=nodes(found["nodes"]),
+            submitted=_time(found["submitted"]),
+            started=_time(found["started"]),
+            ended=_time(found["ended"]) if over else None,
             exit_code=exit_code,
             signal=signal,
-            restarts=int(restarts or 0),
+            restarts=int(found.get("restarts") or 0),
         )
     except (ValueError, IndexError) as error:
-        raise NotUnderstood(f"a job that is not understood ({error}): {fields!r:.200}") from error
+        raise NotUnderstood(f"a job that is not understood ({error}): {found!r:.200}") from error
 
 
 def _text(field: str) -> str:

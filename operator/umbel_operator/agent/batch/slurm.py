@@ -56,10 +56,9 @@ class Slurm:
         if not ids:
             return {}
         asked = ",".join(map(_id, ids))
-        fields = ",".join(output.HISTORY_FIELDS)
         arguments = ["sacct", "--noheader", "--allocations", "--parsable2", f"--delimiter={output.FIELD}"]
         try:
-            done = await self._run([*arguments, f"--format={fields}", f"--jobs={asked}"])
+            done = await self._run([*arguments, f"--format={output.HISTORY_FORMAT}", f"--jobs={asked}"])
         except TimedOut:
             raise Unavailable(f"sacct did not end within {self._seconds:g} s") from None
         except _Missing:

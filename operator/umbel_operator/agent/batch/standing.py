@@ -55,13 +55,12 @@ PHASES = {
 @dataclass(frozen=True, slots=True)
 class Standing:
     """``reason`` is a constant for conditions; ``message`` has none of the user's words. ``hopeless``: queued, and it
-    will never start as it is. ``again``: ended, and a new attempt may well succeed."""
+    will never start as it is."""
 
     phase: Phase
     reason: str
     message: str
     hopeless: bool = False
-    again: bool = False
 
 
 def standing(job: BatchJob) -> Standing:
@@ -76,7 +75,7 @@ def standing(job: BatchJob) -> Standing:
 
 def lost() -> Standing:
     """Of a job that was there and that neither queue nor accounting know any more: it ended, nobody knows how."""
-    return Standing(Phase.ENDED, "JobForgotten", "the scheduler has forgotten the job, so it ended unseen", again=True)
+    return Standing(Phase.ENDED, "JobForgotten", "the scheduler has forgotten the job, so it ended unseen")
 
 
 # ---- queued
@@ -172,23 +171,22 @@ def _present(job: BatchJob, phase: Phase) -> Standing:
 
 # ---- ended
 
-ENDS: dict[str, tuple[str, str, bool]] = {
-    "PREEMPTED": ("Preempted", "the job gave way to another of higher priority", True),
-    "NODE_FAIL": ("NodeFailed", "a node of the job failed", True),
-    "BOOT_FAIL": ("NodeFailed", "a node of the job did not start", True),
-    "LAUNCH_FAILED": ("LaunchFailed", "the scheduler could not launch the job on its nodes", True),
-    "RECONFIG_FAIL": ("LaunchFailed", "the nodes of the job could not be made ready", True),
-    "TIMEOUT": ("TimeLimit", "the job reached its time limit", True),
-    "DEADLINE": ("DeadlinePassed", "the job could not have ended before its deadline", False),
-    "OUT_OF_MEMORY": ("OutOfMemory", "the job used more memory than it asked for; ask for more", False),
-    "REVOKED": ("Cancelled", "the job was taken over by another cluster", False),
+ENDS: dict[str, tuple[str, str]] = {
+    "PREEMPTED": ("Preempted", "the job gave way to another of higher priority"),
+    "NODE_FAIL": ("NodeFailed", "a node of the job failed"),
+    "BOOT_FAIL": ("NodeFailed", "a node of the job did not start"),
+    "LAUNCH_FAILED": ("LaunchFailed", "the scheduler could not launch the job on its nodes"),
+    "RECONFIG_FAIL": ("LaunchFailed", "the nodes of the job could not be made ready"),
+    "TIMEOUT": ("TimeLimit", "the job reached its time limit"),
+    "DEADLINE": ("DeadlinePassed", "the job could not have ended before its deadline"),
+    "OUT_OF_MEMORY": ("OutOfMemory", "the job used more memory than it asked for; ask for more"),
+    "REVOKED": ("Cancelled", "the job was taken over by another cluster"),
 }
 
 
 def _ended(job: BatchJob) -> Standing:
     if job.state in ENDS:
-        reason, words, again = ENDS[job.state]
-        return Standing(Phase.ENDED, reason, words, again=again)
+        return Standing(Phase.ENDED, *ENDS[job.state])
     if job.state == "CANCELLED":
         return Standing(Phase.ENDED, "Cancelled", "the job was cancelled at the site")
     if job.state == "COMPLETED":
@@ -198,13 +196,13 @@ def _ended(job: BatchJob) -> Standing:
 
 def _failed(job: BatchJob) -> Standing:
     if job.exit_code == CHECKPOINTED_EXIT:
-        return Standing(Phase.ENDED, "Stopped", "the client was told to stop, and sent what it had", again=True)
+        return Standing(Phase.ENDED, "Stopped", "the client was told to stop, and sent what it had")
     if job.reason == "BadConstraints" or (job.reason and _waiting(job.reason).hopeless):
         return Standing(Phase.ENDED, "ImpossibleRequest", _waiting(job.reason).message)
     if job.exit_code == REFUSED_EXIT:
         return Standing(Phase.ENDED, "Refused", "the client ended because it cannot take part; its log says why")
     if job.signal:
-        return Standing(Phase.ENDED, "Killed", f"the job was killed by signal {job.signal}", again=True)
+        return Standing(Phase.ENDED, "Killed", f"the job was killed by signal {job.signal}")
     if job.exit_code:
-        return Standing(Phase.ENDED, "Failed", f"the client ended with exit code {job.exit_code}", again=True)
-    return Standing(Phase.ENDED, "LaunchFailed", "the scheduler failed to run the job", again=True)
+        return Standing(Phase.ENDED, "Failed", f"the client ended with exit code {job.exit_code}")
+    return Standing(Phase.ENDED, "LaunchFailed", "the scheduler failed to run the job")

@@ -203,6 +203,7 @@ class Queue(Bench):
     def __init__(self, ca: Path, **parts: Any) -> None:
         super().__init__(ca, site_file(**{"datasets": {"named": {}}, "slurm": SLURM, **parts}))
         self.jobs: list[BatchJob] = []
+        self.history: dict[str, BatchJob] = {}
         self.late: list[BatchJob] = []
         self.loses: list[object] = []
         self.refuses = False
@@ -210,7 +211,7 @@ class Queue(Bench):
         self._numbers = itertools.count(1)
 
     def holding(self, client: FederatedClient | None) -> SlurmHolding:
-        jobs = Jobs(tuple(self.jobs), {}, "umbel mark")
+        jobs = Jobs(tuple(self.jobs), self.history, "umbel mark")
         folders, surroundings = list(self.folders.values()), {"PATH": "/bin"}
         return SlurmHolding(client, self.site, folders, jobs, self.home(client), surroundings, self.now, self.relay)
 

@@ -103,6 +103,11 @@ def test_what_is_for_another_backend_is_told(backend: BackendName, data: dict[st
             "slurm.options: has partition; write it beside options, as slurm.partition",
         ),
         (
+            {"slurm": {"python": "/p", "options": {"mem-per-gpu": "1G"}}},
+            "slurm.options: mem-per-gpu is not taken by sbatch beside --mem: give pods.defaults.limits.memory, of a "
+            "node; take it out, or mend it",
+        ),
+        (
             {"slurm": {"python": "/p", "timeLimitSeconds": 30}},
             "slurm.timeLimitSeconds: 30 is less than 60; use at least 60",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def test_the_script_looks_for_its_token_and_becomes_srun() -> None:
     assert "SECRET" not in script
     assert '[ "$(cat /shared/umbel/clients/digits-1/token)" = t-1 ] || exit 75' in script
     words = last_line(script)
-    assert words[:4] == ["exec", "srun", "--export=ALL", "--ntasks=1"]
-    assert words[4:9] == ["/srv/venv/bin/python", "-P", "-m", "umbel", "client"]
+    assert words[:5] == ["exec", "srun", "--export=ALL", "--ntasks=1", "--cpus-per-task=1"]
+    assert words[5:10] == ["/srv/venv/bin/python", "-P", "-m", "umbel", "client"]
     assert "--data=/shared/it's data" in words
     assert "--stop-seconds=120" in words
     assert words[-3:] == ["--while", f"{FOLDER}/token", "t-1"]
@@ -61,6 +62,11 @@ def test_what_the_job_asks_for_is_asked_of_the_scheduler() -> None:
     assert (found.nodes, found.tasks) == (2, 4)
     assert found.site == {"partition": "fl", "qos": "long", "constraint": "a100"}
     assert "--partition=fl" in found.arguments()
+
+
+def test_no_memory_is_not_all_of_it() -> None:
+    """`sbatch --mem=0` gives a whole node's."""
+    assert request({"limits": {"memory": "0"}}).options("n", "c").memory_mib == 1
 
 
 def test_without_wishes_it_is_one_task_of_the_sites_defaults() -> None:
@@ -94,7 +100,7 @@ def test_into_a_container_goes_what_the_site_gives_and_what_tells_the_ranks_apar
     words = last_line(script)
     exports = "\n".join(line for line in script.splitlines() if line.startswith("export "))
     own = {"PATH": "/bin:/usr/bin", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "x", "CUDA_VISIBLE_DEVICES": '0,1 "$(id)"'}
-    line = f"{exports}\nexec {shlex.join(words[4:])}"
+    line = f"{exports}\nexec {shlex.join(words[words.index('/bin/sh') :])}"
     done = subprocess.run(["sh", "-c", line], env=own, capture_output=True, text=True, check=True)
     said, _, after = done.stdout.partition("\0\n")
     assert said.split("\0") == words[words.index(str(program)) + 1 :]
@@ -191,6 +197,24 @@ def test_a_job_that_the_scheduler_has_forgotten_is_submitted_again(queue: Queue)
     queue.now += 62
     queue.one_pass()
     assert len(queue.active) == 1
+
+
+def test_of_a_job_that_has_left_the_queue_the_accounting_knows_how_it_ended(queue: Queue) -> None:
+    (job,), queue.jobs = queue.jobs, []
+    queue.history = {job.id: replace(job, state="PREEMPTED", started=queue.now, ended=queue.now)}
+    queue.one_pass()
+    assert len(queue.active) == 1
+    assert queue.only.attempt is not None
+    assert (queue.only.attempt.number, queue.only.attempt.failures) == (2, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"state": "RUNNING"}, {"state": "COMPLETED", "name": "of-last-year"}])
+def test_what_the_accounting_has_wrong_is_not_believed(queue: Queue, wrong: dict[str, str]) -> None:
+    """It never heard of the end when the controller crashed, or the job's number was given before."""
+    (job,), queue.jobs = queue.jobs, []
+    queue.history = {job.id: replace(job, **wrong)}
+    queue.one_pass()
+    assert queue.said("Ready") == ("False", "JobForgotten")
 
 
 def test_an_answer_that_was_lost_makes_no_second_job(tmp_path: Path) -> None:

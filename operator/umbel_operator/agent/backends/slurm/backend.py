@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from umbel_operator import logs
@@ -89,11 +89,16 @@ class SlurmBackend:
             queue = await self._listed()
             listed = {job.id for job in queue}
             gone = {kept.attempt.job for kept in folders if kept.attempt is not None and kept.attempt.job} - listed
-            try:
-                history = await self._scheduler.history(gone) if gone else {}
-            except (Unavailable, Rejected) as error:
-                raise _trouble(error) from None
+            history = await self._history(gone)
         return Jobs(queue, history, self._mark)
+
+    async def _history(self, gone: Collection[str]) -> Mapping[str, BatchJob]:
+        """The queue has answered that they are over: only how they ended is unknown while the accounting is away."""
+        try:
+            return await self._scheduler.history(gone) if gone else {}
+        except (Unavailable, Rejected) as error:
+            logs.warning("the accounting does not say how a job ended", error=str(error))
+            return {}
 
     async def _listed(self) -> list[BatchJob]:
         now = time.monotonic()

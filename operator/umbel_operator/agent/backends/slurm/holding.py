@@ -63,10 +63,11 @@ class Jobs:
     mark: str = ""
 
     def find(self, attempt: Attempt, silo: str) -> BatchJob | None:
-        """By its name: that is known before the job is."""
+        """By its name: that is known before the job is. What has left the queue has ended, whatever the accounting
+        believes: of a controller that crashed it never heard of the end."""
         wanted = name(silo, attempt.token)
-        listed = next((job for job in self.queue if job.name == wanted), None)
-        return listed or (self.history.get(attempt.job) if attempt.job else None)
+        known = (*self.queue, *(job for job in self.history.values() if standing(job).phase is Phase.ENDED))
+        return next((job for job in known if job.name == wanted), None)
 
     def others(self, folder: Path, silo: str, tokens: Iterable[str]) -> list[BatchJob]:
         """Of this client, and not of these attempts."""

@@ -6,20 +6,17 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
+from umbel_operator.agent.allocation import Allocation, allocation
 from umbel_operator.agent.backends.local import command
 from umbel_operator.agent.backends.local.directory import LOG, STATE, TOKEN
 from umbel_operator.agent.backends.slurm import container
 from umbel_operator.agent.backends.slurm.routes import relayed
 from umbel_operator.agent.batch.options import MINUTE, Options
 from umbel_operator.agent.federatedclient import FederatedClient, Server
-from umbel_operator.agent.quantity import parse
-from umbel_operator.agent.resources import effective, whole_cpus
 from umbel_operator.agent.site import Site, Slurm
 
-GPU, NODES, TASKS = "nvidia.com/gpu", "umbel.dev/nodes", "umbel.dev/tasks"
 MIB = 1 << 20
 OTHER_TOKEN_EXIT = 75
 
@@ -39,21 +36,21 @@ class Request:
 
     def script(self, token: str) -> str:
         """A job that starts when another is wanted by now ends at once. The client is srun's, not the shell's: so it
-        hears of the time limit, of a preemption and of scancel."""
+        hears of the time limit, of a preemption and of scancel. What a task gets srun has to be told once more: of a
+        job's processors it gives one to each otherwise, since 22.05."""
         exports = [f"export {name}={shlex.quote(value)}" for name, value in self._environment().items()]
         wanted = shlex.quote(str(self.folder / TOKEN))
         lines = [
             "#!/bin/sh",
             *exports,
             f'[ "$(cat {wanted})" = {shlex.quote(token)} ] || exit {OTHER_TOKEN_EXIT}',
-            f"exec {shlex.join(['srun', '--export=ALL', f'--ntasks={self._tasks}', *self._command(token)])}",
+            f"exec {shlex.join([*self._srun(), *self._command(token)])}",
         ]
         return "\n".join(lines) + "\n"
 
     def options(self, name: str, comment: str, left: float | None = None) -> Options:
         """``left``: seconds that the client may still run by the silo's policy; Slurm gives no less than a minute."""
-        limits, slurm = effective(self.client, self.site.pods)["limits"], self.slurm
-        gpus, memory = self._whole(GPU), limits.get("memory")
+        wanted, slurm = self._allocation, self.slurm
         time = slurm.time_limit_seconds if left is None else min(slurm.time_limit_seconds, math.ceil(max(left, MINUTE)))
         named = {"partition": slurm.partition, "account": slurm.account, "qos": slurm.qos}
         return Options(
@@ -63,11 +60,11 @@ class Request:
             time_seconds=time,
             comment=comment,
             term_seconds=slurm.term_seconds,
-            tasks=self._tasks,
-            nodes=self._whole(NODES) or None,
-            cpus_per_task=whole_cpus(limits),
-            memory_mib=int(-(-parse(memory) // MIB)) if memory is not None else None,
-            gpus_per_task=gpus,
+            tasks=wanted.tasks,
+            nodes=wanted.nodes,
+            cpus_per_task=wanted.cpus_per_task,
+            memory_mib=max(1, math.ceil(wanted.memory / MIB)) if wanted.memory is not None else None,  # 0: all there is
+            gpus_per_task=wanted.gpus_per_task,
             site={**slurm.options, **{key: value for key, value in named.items() if value is not None}},
         )
 
@@ -77,12 +74,12 @@ class Request:
         return command.digest(plain.script(""), plain.options("x", "").arguments())
 
     @property
-    def _tasks(self) -> int:
-        return max(1, self._whole(TASKS), self._whole(NODES))
+    def _allocation(self) -> Allocation:
+        return allocation(self.client, self.site.pods)
 
-    def _whole(self, resource: str) -> int:
-        limits = effective(self.client, self.site.pods)["limits"]
-        return int(Fraction(parse(limits.get(resource, "0"))))
+    def _srun(self) -> list[str]:
+        wanted = self._allocation
+        return ["srun", "--export=ALL", f"--ntasks={wanted.tasks}", f"--cpus-per-task={wanted.cpus_per_task}"]
 
     def _environment(self) -> dict[str, str]:
         given = self.slurm.environment

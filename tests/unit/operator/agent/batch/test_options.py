@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel_operator.agent.batch.options import SITE_OPTIONS, Options, site_fault
+from umbel_operator.agent.batch.options import CLASHES, SITE_OPTIONS, Options, site_fault
 
 OPTIONS = Options("umbel-a-1", Path("/shared/umbel"), Path("/shared/100%.log"), time_seconds=3601)
 
@@ -56,6 +56,12 @@ def test_what_no_site_may_set(name: str) -> None:
     assert "is not an option that a site may set" in str(site_fault(name, "x"))
     with pytest.raises(ValueError, match="not an option"):
         Options("n", Path("/"), Path("/o"), 60, site={name: "x"}).arguments()
+
+
+@pytest.mark.parametrize("name", sorted(CLASHES))
+def test_what_sbatch_does_not_take_beside_the_agents_own(name: str) -> None:
+    assert name not in SITE_OPTIONS
+    assert "is not taken by sbatch beside --" in str(site_fault(name, "1"))
 
 
 @pytest.mark.parametrize("value", ["a b", "a\nb", "$(reboot)", "a'b", "x" * 257, "a\x00"])

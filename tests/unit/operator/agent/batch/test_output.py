@@ -74,7 +74,6 @@ def test_accounting() -> None:
             "CANCELLED by 1000",
             "None",
             "0:15",
-            "1",
             "100",
             "110",
             "120",
@@ -84,7 +83,7 @@ def test_accounting() -> None:
         )
     )
     assert output.history(text + "\n") == [
-        BatchJob("12", "CANCELLED", "umbel-a", "umbel silo=a", "", (), 100, 110, 120, 0, 15, 1)
+        BatchJob("12", "CANCELLED", "umbel-a", "umbel silo=a", "", (), 100, 110, 120, 0, 15)
     ]
 
 

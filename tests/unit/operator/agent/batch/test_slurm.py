@@ -67,7 +67,7 @@ async def test_a_queue_that_is_not_understood_is_not_an_empty_one(slurm: Slurm, 
 
 
 async def test_what_the_accounting_knows(slurm: Slurm, program: Program) -> None:
-    line = FIELD.join(("9", "TIMEOUT", "None", "0:0", "0", "1", "2", "3", "n1", "umbel-a", "umbel"))
+    line = FIELD.join(("9", "TIMEOUT", "None", "0:0", "1", "2", "3", "n1", "umbel-a", "umbel"))
     program("sacct", f"printf '%s\\n' '{line}'")
     found = await slurm.history(["9", "10"])
     assert {id: (job.state, job.name) for id, job in found.items()} == {"9": ("TIMEOUT", "umbel-a")}

@@ -63,26 +63,26 @@ def test_what_somebody_at_the_site_can_mend(reason: str, ours: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "reason", "again"),
+    ("ended", "reason"),
     [
-        (job("PREEMPTED"), "Preempted", True),
-        (job("NODE_FAIL"), "NodeFailed", True),
-        (job("TIMEOUT", "TimeLimit", 0, 15), "TimeLimit", True),
-        (job("CANCELLED", "", 0, 15), "Cancelled", False),
-        (job("COMPLETED", "", 0, 0), "Completed", False),
-        (job("OUT_OF_MEMORY", "", 0, 9), "OutOfMemory", False),
-        (job("DEADLINE"), "DeadlinePassed", False),
-        (job("FAILED", "NonZeroExitCode", 75, 0), "Stopped", True),
-        (job("FAILED", "NonZeroExitCode", 2, 0), "Refused", False),
-        (job("FAILED", "NonZeroExitCode", 1, 0), "Failed", True),
-        (job("FAILED", "BadConstraints", 1, 0), "ImpossibleRequest", False),
-        (job("FAILED", "RaisedSignal:9(Killed)", 0, 9), "Killed", True),
-        (job("FAILED", "JobLaunchFailure"), "LaunchFailed", True),
+        (job("PREEMPTED"), "Preempted"),
+        (job("NODE_FAIL"), "NodeFailed"),
+        (job("TIMEOUT", "TimeLimit", 0, 15), "TimeLimit"),
+        (job("CANCELLED", "", 0, 15), "Cancelled"),
+        (job("COMPLETED", "", 0, 0), "Completed"),
+        (job("OUT_OF_MEMORY", "", 0, 9), "OutOfMemory"),
+        (job("DEADLINE"), "DeadlinePassed"),
+        (job("FAILED", "NonZeroExitCode", 75, 0), "Stopped"),
+        (job("FAILED", "NonZeroExitCode", 2, 0), "Refused"),
+        (job("FAILED", "NonZeroExitCode", 1, 0), "Failed"),
+        (job("FAILED", "BadConstraints", 1, 0), "ImpossibleRequest"),
+        (job("FAILED", "RaisedSignal:9(Killed)", 0, 9), "Killed"),
+        (job("FAILED", "JobLaunchFailure"), "LaunchFailed"),
     ],
 )
-def test_ends(ended: BatchJob, reason: str, again: bool) -> None:
+def test_ends(ended: BatchJob, reason: str) -> None:
     found = standing(ended)
-    assert (found.phase, found.reason, found.again) == (Phase.ENDED, reason, again)
+    assert (found.phase, found.reason) == (Phase.ENDED, reason)
 
 
 def test_a_state_of_a_later_version_is_not_an_end() -> None:
@@ -109,4 +109,3 @@ def test_every_job_has_a_standing_and_its_words_are_ours(
     assert found.message
     assert len(reason) < 4 or reason not in found.message or reason in standing(job(state, "", code, signal)).message
     assert not (found.hopeless and found.phase is not Phase.QUEUED)
-    assert not (found.again and found.phase is not Phase.ENDED)
