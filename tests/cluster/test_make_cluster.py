@@ -213,12 +213,12 @@ def processes_in(network: str) -> list[int]:
 
 
 def traces() -> dict[str, Any]:
-    """What a node's programs are known to leave on their host. Other tests may build images meanwhile, with mounts."""
+    """What a node's programs are known to leave on their host. Another test may be building an image meanwhile."""
     folders = ["/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd"]
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    images = f"{cache() / 'buildah'}/"
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    mounts = [target for target in mounted if not Path(target).is_relative_to(cache() / "buildah")]
     return {
         "folders": [folder for folder in (*folders, "/run/netns", "/etc/cni", "/opt/cni") if Path(folder).exists()],
-        "mounts": sorted(mount for mount in mounts if not mount.startswith(images)),
+        "mounts": sorted(mounts),
         "interfaces": sorted(os.listdir("/sys/class/net")),
     }

@@ -74,9 +74,30 @@ def test_what_no_node_has_enough_of_is_said() -> None:
     assert said.endswith("not enough cpu, nvidia.com/gpu")
 
 
-def test_a_volume_that_is_not_bound() -> None:
-    ready = diagnose([unschedulable("unbound")], unbound=["the volume of chest-ct"], now=NOW).ready
+@pytest.mark.parametrize(
+    "message",
+    [
+        "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
+        "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+        "0/1 nodes are available: 1 node(s) did not have enough free storage.",
+        '0/1 nodes are available: persistentvolumeclaim "scans" not found.',
+    ],
+)
+def test_a_volume_that_is_not_bound(message: str) -> None:
+    ready = diagnose([unschedulable(message)], unbound=["the volume of chest-ct"], now=NOW).ready
     assert (ready.reason, ready.message) == ("VolumeNotBound", "not bound: the volume of chest-ct")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "0/1 nodes are available: 1 Insufficient ephemeral-storage.",
+        "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+    ],
+)
+def test_a_volume_that_is_bound_with_its_pod_is_not_to_blame(message: str) -> None:
+    ready = diagnose([unschedulable(message)], unbound=["the state volume"], now=NOW).ready
+    assert ready.reason == "Unschedulable"
 
 
 def test_a_pod_that_the_cluster_does_not_admit() -> None:

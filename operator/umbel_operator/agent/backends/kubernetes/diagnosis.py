@@ -135,11 +135,12 @@ def _of_pod(pod: Object, unbound: list[str], pending_seconds: float) -> Diagnosi
         return not_ready(PENDING, f"its pod was ended by the silo's cluster ({known}) and is being replaced")
     scheduled = find((pod.get("status") or {}).get("conditions"), "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") in ("Unschedulable", "SchedulerError"):
-        if unbound:
+        said = scheduled.get("message") or ""
+        # Most volumes are bound when their pod has a node: of one that is not, only the scheduler knows whether it is
+        # what is waited for.
+        if unbound and re.search("volume|free storage", said, re.IGNORECASE):
             return not_ready(VOLUME_NOT_BOUND, f"not bound: {', '.join(unbound)}")
-        lacking = sorted(
-            set(re.findall(r"Insufficient ([A-Za-z0-9./-]{1,64}?)[,.;]?(?=\s|$)", scheduled.get("message") or ""))
-        )
+        lacking = sorted(set(re.findall(r"Insufficient ([A-Za-z0-9./-]{1,64}?)[,.;]?(?=\s|$)", said)))
         words = f": not enough {', '.join(lacking[:4])}" if lacking else ""
         return not_ready(UNSCHEDULABLE, f"no node of the silo takes the pod{words}")
     return _pending(pending_seconds)
