@@ -4,6 +4,7 @@ its Service's address; only what it tells of its rounds is made up."""
 from __future__ import annotations
 
 import asyncio
+import selectors
 import tempfile
 import threading
 from base64 import b64decode
@@ -63,7 +64,7 @@ class Played:
         self.total = 0
         self._files = self._credentials(folder)
         self._stop: Any = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
 
     # ---- what happens to it
@@ -117,7 +118,12 @@ class Played:
     def resume(self) -> None: ...
     def cancel(self, message: str) -> None: ...
 
-    async def _serve(self) -> None:
+    def _run(self) -> None:
+        selector = selectors.DefaultSelector()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(self._serve(selector))
+
+    async def _serve(self, selector: selectors.BaseSelector) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._stop = lambda: loop.call_soon_threadsafe(stop.set)
         host = _found(self._api, f"{DEFAULT}/services/{self._job}-admin")["spec"]["clusterIP"]
@@ -126,6 +132,9 @@ class Played:
         self._ready.set()
         await stop.wait()
         await endpoint.stop()
+        # TLS has both sides say goodbye; a loop that ends before leaves the socket open. One file is the loop's own.
+        while len(selector.get_map()) > 1:
+            await asyncio.sleep(0.01)
 
     def _tell_pod(self, state: dict[str, Any], *, ready: bool) -> None:
         """It is in phase Running to the end: its container would be started again."""

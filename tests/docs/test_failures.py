@@ -18,7 +18,7 @@ from umbel_operator.agent import agent, credentials, heartbeat, worker
 from umbel_operator.agent.backends.kubernetes import diagnosis
 from umbel_operator.agent.backends.local import restarts
 from umbel_operator.agent.backends.slurm import backend as slurm
-from umbel_operator.hub import admin, attention, loop, plan, reconcile, server_pod, silos
+from umbel_operator.hub import admin, attention, loop, orphans, plan, reconcile, server_pod, silos
 from umbel_operator.hub.manifests import pod
 from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.settings import Settings
@@ -36,6 +36,10 @@ ROWS = {
 ASK, ANSWER = grpc_keepalive.ASK_MS / 1000, grpc_keepalive.ANSWER_MS / 1000
 GONE, UNHEARD = membership.GONE_AFTER, ASK + ANSWER
 HOUR = 3600.0
+GONE_JOB = (
+    "The hub's operator: a job is gone, and FederatedClients of it are left (its finalizer was taken off by hand, or the "
+    "last write of a killed operator came late)"
+)
 
 
 def s(*seconds: float) -> str:
@@ -143,6 +147,7 @@ TIMES = {
         h(TOKEN / HOUR),
         h(TOKEN / HOUR * (1 - credentials.RENEW_AFTER)),
     ],
+    GONE_JOB: [s(orphans.SWEEP_SECONDS), minutes(orphans.SWEEP_SECONDS)],
     "A silo's agent: the silo's own API is out of reach": [s(worker.LONGEST_PAUSE)] * 2,
     "A silo's agent: Slurm does not answer": [s(slurm.OUTAGE_SECONDS)],
     "A silo's agent: a pass of the agent hangs": [
