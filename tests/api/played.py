@@ -133,7 +133,7 @@ class Played:
         await stop.wait()
         await endpoint.stop()
         # TLS has both sides say goodbye; a loop that ends before leaves the socket open. One file is the loop's own.
-        while len(selector.get_map()) > 1:
+        while len(selector.get_map()) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def _tell_pod(self, state: dict[str, Any], *, ready: bool) -> None:

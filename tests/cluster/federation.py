@@ -23,9 +23,11 @@ UMBEL = ROOT / ".venv/bin/umbel"
 IMAGE = "registry.local/umbel-digits:dev"
 SILOS = ("silo-1", "silo-2", "silo-3", "silo-4")
 PATIENCE = 120.0  # for what takes seconds on an idle machine
+# What is promised, in seconds: until who is no longer of a job has no session, and until nothing is left of a job.
+OUT_SECONDS, GONE_SECONDS = 5.0, 30.0
 OPERATOR_HTTP = "127.0.0.1:18080"  # in the network of the hub's cluster
 JOIN = "127.0.0.1:18444"  # there too
-PRIVILEGED = {"pod-security.kubernetes.io/enforce": "restricted"}
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 Object = dict[str, Any]
 
@@ -53,6 +55,8 @@ class Federation:
     def start(self) -> None:
         self.hub.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         self.hub.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
+        # A pod of a server that is not `restricted` would be refused, as in the silos' namespaces.
+        self.hub.kubectl("label", "namespace", "default", *(f"{key}={value}" for key, value in RESTRICTED.items()))
         self.start_operator()
         for silo in SILOS:
             self.join(silo)
@@ -77,7 +81,7 @@ class Federation:
     def join(self, silo: str) -> None:
         inside = yaml.safe_load(Path(self.hub.kubeconfig_inside).read_text())["clusters"][0]["cluster"]["server"]
         (self.folder / f"{silo}.kubeconfig").write_text(self.umbel("silo", "add", silo, "--hub", inside))
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": silo, "labels": PRIVILEGED}}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": silo, "labels": RESTRICTED}}
         self.cluster_of(silo).kubectl("apply", "-f", "-", input=json.dumps(namespace))
         self.write_site(silo)
 
@@ -90,6 +94,33 @@ class Federation:
             **more,
         }
         (self.folder / f"{silo}.site.yaml").write_text(yaml.safe_dump(site))
+
+    @contextmanager
+    def sites(self, more: Mapping[str, Object]) -> Iterator[None]:
+        """By silo, what its site file says more. An agent reads that when it starts."""
+        self._rewrite(more)
+        try:
+            yield
+        finally:
+            self._rewrite({silo: {} for silo in more})
+
+    def _rewrite(self, sites: Mapping[str, Object]) -> None:
+        for silo, more in sites.items():
+            self.kill(silo)
+            self.write_site(silo, **more)
+            self.start_agent(silo)
+
+    @contextmanager
+    def suspended(self, silo: str) -> Iterator[None]:
+        self._suspend(silo, True)
+        try:
+            yield
+        finally:
+            self._suspend(silo, False)
+
+    def _suspend(self, silo: str, value: bool) -> None:
+        body = json.dumps({"spec": {"suspend": value}})
+        self.hub.kubectl("patch", "silo", silo, "--type=merge", "-p", body)
 
     def start_agent(self, silo: str) -> None:
         cluster = self.cluster_of(silo)
@@ -118,6 +149,16 @@ class Federation:
             self.processes[name] = cluster.popen([str(UMBEL), *map(str, words)], **options)
 
     # ---- jobs
+
+    def left(self, job: str) -> list[str]:
+        """All that is there of a job, but for what is kept on purpose: the model's volume, the silos' states. Each
+        begins with its namespace."""
+        own = ("pod", "deployment", "statefulset", "service", "secret", "configmap", "networkpolicy", "serviceaccount")
+        found = []
+        for cluster, kinds in ((self.hub, (*own, "fc")), (self.other, own)):
+            listed = cluster.kubectl("get", ",".join(kinds), "-A", "-l", f"umbel.dev/job={job}", "-o", "json")
+            found += [(item["metadata"], item["kind"]) for item in json.loads(listed)["items"]]
+        return [f"{meta['namespace']} {kind} {meta['name']}" for meta, kind in found]
 
     @contextmanager
     def job(self, name: str, **changes: Any) -> Iterator[Job]:
@@ -190,10 +231,16 @@ class Job:
     def ready(self, silo: str) -> Object:
         return next((c for c in self._conditions(silo) if c["type"] == "Ready"), {})
 
+    def accepted(self, silo: str) -> Object:
+        return next((c for c in self._conditions(silo) if c["type"] == "Accepted"), {})
+
+    def finished(self, silo: str) -> str:
+        """What became of the final model, by what the silo says."""
+        return next((str(c["reason"]) for c in self._conditions(silo) if c["type"] == "Finished"), "")
+
     def model_kept(self, silo: str) -> bool:
         """Whether the silo says that it has the final model."""
-        told = [(c["type"], c["status"], c["reason"]) for c in self._conditions(silo)]
-        return ("Finished", "True", "ModelKept") in told
+        return self.finished(silo) == "ModelKept"
 
     def _conditions(self, silo: str) -> list[Object]:
         """Of its FederatedClient."""
@@ -209,6 +256,19 @@ class Job:
 
     def until_round(self, number: int) -> None:
         self.until(lambda job: job.status.get("round", {}).get("number", 0) >= number, f"round {number}")
+
+    def until_mid_round(self) -> int:
+        """The number of a round that trains. It has been open for a second: its server has it on disk. And it has not
+        been for two and a half: of one of seconds there is time left."""
+        timeout = self.get()["spec"]["rounds"]["timeoutSeconds"]
+
+        def number(job: Job) -> int | None:
+            seen = job.server_metrics()
+            opened = seen.value("fl_round_deadline_timestamp_seconds") - timeout
+            trains = seen.value("fl_job_status_phase", phase="Training") and 1.0 <= time.time() - opened <= 2.5
+            return int(seen.value("fl_job_round")) + 1 if trains else None
+
+        return int(self.until(number, "the middle of a round"))
 
     def until_ended(self) -> str:
         """Complete or Failed."""
@@ -245,6 +305,10 @@ class Job:
     def server_pod(self) -> Object | None:
         selector = f"umbel.dev/job={self.name},umbel.dev/component=server"
         return next(iter(self.federation.hub.client.listed("/api/v1/namespaces/default/pods", selector)), None)
+
+    def server_restarts(self) -> int:
+        statuses = ((self.server_pod() or {}).get("status") or {}).get("containerStatuses") or ()
+        return sum(status["restartCount"] for status in statuses)
 
     def server_processes(self) -> list[int]:
         return self.federation.hub.processes("default", f"{self.name}-server-0")

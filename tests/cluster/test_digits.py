@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .federation import ROOT, SILOS, UMBEL, Federation
+from .federation import GONE_SECONDS, ROOT, SILOS, UMBEL, Federation, Object
 
 pytestmark = pytest.mark.cluster
 
@@ -29,28 +28,25 @@ def test_trains_to_complete_gives_the_laptops_model_and_leaves_nothing(federatio
 
         for silo in SILOS:
             job.until(lambda j, s=silo: j.model_kept(s), f"the final model in {silo}")
-        job.until(lambda j: not _pods(federation, "digits"), "servers and clients scaled to zero")
+        job.until(lambda j: not _pods(federation), "servers and clients scaled to zero")
 
-        fetched = tmp_path / "model.safetensors"
-        subprocess.run(
-            [
-                UMBEL,
-                "model",
-                "get",
-                "digits",
-                "--uid",
-                job.uid,
-                "-o",
-                fetched,
-                "--kubeconfig",
-                federation.hub.kubeconfig,
-            ],
-            check=True,
-        )
-        assert f"sha256:{_sha256(fetched)}" == status["model"]["digest"] == _on_the_laptop(tmp_path)
+        assert status["model"]["digest"] == _on_the_laptop(tmp_path)
+        uid = job.uid
+        federation.hub.kubectl("delete", "fj", "digits", "--wait=false")
+        job.until(lambda j: not federation.left("digits"), "nothing left", GONE_SECONDS)
+    _model_outlives_the_job(federation, uid, status["model"], tmp_path / "model.safetensors")
 
-        federation.hub.kubectl("delete", "fj", "digits", "--timeout=30s")
-        job.until(lambda j: not _left(federation, "digits"), "nothing left", 30)
+
+def _model_outlives_the_job(federation: Federation, uid: str, told: Object, out: Path) -> None:
+    """Until it is removed: what `umbel model` does with it, there being no FederatedJob any more."""
+    (listed,) = (line for line in federation.umbel("model", "ls", "-A").splitlines() if told["volume"] in line)
+    assert listed.split()[:4] == ["default", "digits", uid[:8], str(told["round"])]
+    assert told["digest"].startswith(listed.split()[5])
+    assert told["digest"] in federation.umbel("model", "get", "digits", "--uid", uid, "-o", out)
+    assert told["digest"] == f"sha256:{_sha256(out)}"
+    federation.umbel("model", "rm", "digits", "--uid", uid)
+    federation.hub.kubectl("wait", "--for=delete", f"pvc/{told['volume']}", "--timeout=60s")
+    assert told["volume"] not in federation.umbel("model", "ls", "-A")
 
 
 def _sha256(path: Path) -> str:
@@ -69,22 +65,5 @@ def _on_the_laptop(folder: Path) -> str:
     return f"sha256:{_sha256(folder / 'run/model.safetensors')}"
 
 
-def _pods(federation: Federation, job: str) -> list[str]:
-    clusters = (federation.hub, federation.other)
-    return [
-        p for c in clusters for p in _named(c.kubectl("get", "pod", "-A", "-l", f"umbel.dev/job={job}", "-o", "json"))
-    ]
-
-
-def _left(federation: Federation, job: str) -> list[str]:
-    """All that is there of a job, but for what is kept on purpose: the model's volume, the silos' states."""
-    own = ("pod", "deployment", "statefulset", "service", "secret", "configmap", "networkpolicy", "serviceaccount")
-    found = []
-    for cluster, kinds in ((federation.hub, (*own, "fc")), (federation.other, own)):
-        listed = cluster.kubectl("get", ",".join(kinds), "-A", "-l", f"umbel.dev/job={job}", "-o", "json")
-        found += _named(listed)
-    return found
-
-
-def _named(listed: str) -> list[str]:
-    return [f"{item['kind']} {item['metadata']['name']}" for item in json.loads(listed)["items"]]
+def _pods(federation: Federation) -> list[str]:
+    return [each for each in federation.left("digits") if " Pod " in each]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from .federation import Federation, Job
-from .test_kills import SLOW
 
 pytestmark = pytest.mark.cluster
+
+SLOW: dict[str, Any] = {
+    "app__config": {"epochs": 60, "batchSize": 16, "learningRate": 0.1, "hidden": 32},
+    "rounds__total": 15,
+}
 
 
 def test_suspend_and_resume(federation: Federation) -> None:

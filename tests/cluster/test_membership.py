@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from .federation import SILOS, Federation, Job
+from .federation import OUT_SECONDS, SILOS, Federation, Job
 from .test_trouble import ENDLESS
 
 pytestmark = pytest.mark.cluster
 
 AWAY = "silo-4"
-SOON = 30.0  # for what is promised within 5 s, on a machine that does much else
 OTHERS = [{"name": silo, "dataset": f"digits-{n}-of-10"} for n, silo in enumerate(SILOS, 1) if silo != AWAY]
 
 
@@ -22,8 +20,8 @@ OTHERS = [{"name": silo, "dataset": f"digits-{n}-of-10"} for n, silo in enumerat
 def test_a_silos_session_ends(federation: Federation, troubled: str, how: str) -> None:
     """Its agent is away, so that nobody stops the client: the server alone can end the session."""
     with job(federation, f"member-{how}", troubled) as left:
-        with agent_away(federation, left), suspended(federation) if how == "suspended" else removed(left):
-            left.until(lambda j: j.connected() == 3, "its session ended", SOON)
+        with agent_away(federation, left), federation.suspended(AWAY) if how == "suspended" else removed(left):
+            left.until(lambda j: j.connected() == 3, "its session ended", OUT_SECONDS)
             left.until(lambda j: "NOT_A_MEMBER" in j.client_log(AWAY), "the client told so")
             reached = left.status["round"]["number"]
             left.until_round(reached + 2)
@@ -51,20 +49,6 @@ def agent_away(federation: Federation, of: Job) -> Iterator[None]:
         assert of.client_pods(AWAY), "nobody has stopped its client"
     finally:
         federation.start_agent(AWAY)
-
-
-@contextmanager
-def suspended(federation: Federation) -> Iterator[None]:
-    suspend(federation, True)
-    try:
-        yield
-    finally:
-        suspend(federation, False)
-
-
-def suspend(federation: Federation, value: bool) -> None:
-    body = json.dumps({"spec": {"suspend": value}})
-    federation.hub.kubectl("patch", "silo", AWAY, "--type=merge", "-p", body)
 
 
 @contextmanager

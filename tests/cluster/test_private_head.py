@@ -1,4 +1,4 @@
-"""What stays in a silo survives there: the private part of a model, when its pod is moved."""
+"""What stays in a silo: the private part of a model, which survives there when its pod is moved, and the data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from .test_trouble import ENDLESS
 pytestmark = pytest.mark.cluster
 
 MOVED = "silo-3"
+CLAIM, FOLDER = "scans-of-the-ward", "ct/in-2026"
 
 
-def test_a_private_head_survives_its_pod_being_moved(federation: Federation, troubled: str) -> None:
+def test_a_private_head_survives_its_pod_being_moved_and_data_stay_where_they_are(
+    federation: Federation, troubled: str
+) -> None:
     """The head counts the rounds it was trained in. A head begun anew, or trained twice in one round, counts wrong."""
+    keep_data(federation.cluster_of(MOVED))
+    dataset = {"digits-3-of-10": {"volumeClaim": CLAIM, "subPath": FOLDER}}
+    with federation.sites({MOVED: {"datasets": dataset}}):
+        heads(federation, troubled)
+
+
+def heads(federation: Federation, troubled: str) -> None:
     app = {"image": troubled, "client": "client:app", "config": {}}
     rounds = {"total": ENDLESS, "quorum": len(SILOS), "timeoutSeconds": 300}
     with federation.job("heads", app=app, rounds=rounds, model={"localParameters": ["head.*"]}) as job:
@@ -27,6 +37,7 @@ def test_a_private_head_survives_its_pod_being_moved(federation: Federation, tro
         federation.cluster_of(MOVED).kubectl("delete", "pod", before, "-n", MOVED, "--wait=false")
         job.until(lambda j: j.client_pod(MOVED) != before, "another pod")
         job.until_round(job.status["round"]["number"] + 3)
+        data_stay_in_the_silo(job)
         job.patch(rounds={"total": 1})
         job.until_complete()
         trained = job.status["round"]["number"]
@@ -38,6 +49,32 @@ def test_a_private_head_survives_its_pod_being_moved(federation: Federation, tro
         told = job.status["model"]
         at_the_hub = volume(federation.hub, "default", told["volume"]) / told["path"]
         assert load_file(at_the_hub).keys() == {"body.weight"}, "no private part has left its silo"
+
+
+def keep_data(cluster: Cluster) -> None:
+    """A volume of the silo's own, which everybody may write to but for how it is mounted."""
+    folder = cluster.folder / "volumes" / CLAIM
+    (folder / FOLDER).mkdir(parents=True)
+    (folder / FOLDER / "scan.txt").write_text("a scan")
+    (folder / FOLDER / "scan.txt").chmod(0o666)
+    shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [cluster.node]}
+    local = {"local": {"path": str(folder)}, "persistentVolumeReclaimPolicy": "Retain"}
+    affinity = {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}}
+    volume = {**shared, **local, **affinity, "capacity": {"storage": "1Mi"}}
+    claim = {**shared, "volumeName": CLAIM, "resources": {"requests": {"storage": "1Mi"}}}
+    for kind, spec, where in (("PersistentVolume", volume, {}), ("PersistentVolumeClaim", claim, {"namespace": MOVED})):
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": CLAIM, **where}, "spec": spec}
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(body))
+
+
+def data_stay_in_the_silo(job: Job) -> None:
+    """Its client has read them, cannot write to them, and the hub knows no more of them than a name."""
+    assert "a scan: Read-only file system" in job.client_log(MOVED)
+    known = job.federation.hub.kubectl("get", "fj,fc,silo,lease,configmap,secret,event,pod", "-A", "-o", "json")
+    assert "digits-3-of-10" in known
+    assert CLAIM not in known
+    assert FOLDER not in known
 
 
 def state(job: Job, silo: str) -> Path:

@@ -37,8 +37,8 @@ ASK, ANSWER = grpc_keepalive.ASK_MS / 1000, grpc_keepalive.ANSWER_MS / 1000
 GONE, UNHEARD = membership.GONE_AFTER, ASK + ANSWER
 HOUR = 3600.0
 GONE_JOB = (
-    "The hub's operator: a job is gone, and FederatedClients of it are left (its finalizer was taken off by hand, or the "
-    "last write of a killed operator came late)"
+    "The hub's operator: a job is gone, and FederatedClients of it are left (its finalizer was taken off by hand, or "
+    "the last write of a killed operator came late)"
 )
 
 
