@@ -20,6 +20,7 @@ SILO = "desk-asked"
 USER = 1000
 ORDINARY = [program("unshare"), "--user", f"--map-user={USER}", f"--map-group={USER}", "--"]
 PATTERN, NOTE = "registry.example.org/acme/exam*", "not before the ethics board has met"
+WHO = "ada-of-radiology"
 OTHER_FLOORS = {"minCohort": 4, "minExamples": 11}
 
 
@@ -50,16 +51,16 @@ def test_asked_approved_changed_approved_and_denied(api: Api, tmp_path: Path) ->
             ("refused", "Denied"),
         ]
         assert [line["privacy"]["minCohort"] for line in told] == [3, 3, 4, 4, 4]
-        assert told[-1]["answer"] == {**told[-1]["answer"], "verdict": "Denied", "by": "ada", "note": NOTE}
+        assert told[-1]["answer"] == {**told[-1]["answer"], "verdict": "Denied", "by": WHO, "note": NOTE}
         assert audit.stat().st_mode & 0o777 == 0o600
         at_the_hub = json.dumps(job.client(SILO))
-        assert not [word for word in (NOTE, "ada", "exam*") if word in at_the_hub]
+        assert not [word for word in (NOTE, WHO, "exam*") if word in at_the_hub]
 
 
 def _asking(job: Federation, audit: Path) -> Agent:
     site = {"policy": {"images": [PATTERN]}, "datasets": {f"{job.job}-1-of-3": {}}, **process_site()}
     options = ("--backend=process", f"--audit-log={audit}")
-    agent = job.add(SILO, site, *options, environment={"LOGNAME": "ada"}, within=ORDINARY)
+    agent = job.add(SILO, site, *options, environment={"LOGNAME": WHO}, within=ORDINARY)
     assert agent.process is not None
     return agent
 

