@@ -106,6 +106,7 @@ def test_a_controller_that_is_away_for_a_while_is_no_news(api: Api, cluster: Sit
         desks(job)
         job.await_condition(HPC, "Ready", "Running")
         before = mine(cluster, agent)
+        until(job.rounds, "it trains: without a controller `srun` could not begin", job.server_log)
         cluster.stop_daemon(CONTROLLER)
         try:
             said = "the scheduler did not do as it was told"
