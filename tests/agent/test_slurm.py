@@ -108,6 +108,7 @@ def test_a_controller_that_is_away_for_a_while_is_no_news(api: Api, cluster: Sit
         # A job runs from when it has its node; without a controller `srun` would not start the client on it.
         until(lambda: job.rounds(), "its client takes part", job.server_log)
         before = mine(cluster, agent)
+        until(job.rounds, "it trains: without a controller `srun` could not begin", job.server_log)
         cluster.stop_daemon(CONTROLLER)
         try:
             said = "the scheduler did not do as it was told"

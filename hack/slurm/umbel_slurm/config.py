@@ -15,9 +15,8 @@ DEVICES = ("/dev/null", "/dev/zero")  # stand for a node's GPUs: every machine h
 @dataclass(frozen=True)
 class Layout:
     """``cluster``: unlike that of every other site of the machine, as it marks what runs there. ``accounting``: the
-    ports of slurmdbd and of its database; none: nothing is remembered. ``gpus``: of each node, two at
-    most. ``forget_seconds``: how
-    long the controller knows of a job that has ended."""
+    ports of slurmdbd and of its database; none: nothing is remembered. ``gpus``: of each node, two at most.
+    ``forget_seconds``: how long the controller knows of a job that has ended."""
 
     cluster: str
     folder: Path
