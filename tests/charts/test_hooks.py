@@ -34,10 +34,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_api.Api]:
 
 
 @pytest.fixture
-def hub(api: _api.Api) -> _api.Api:
+def hub(api: _api.Api) -> Iterator[_api.Api]:
     """With a hub in it, whose pods nothing runs."""
-    helm(api, "upgrade", "--install", HUB, charts.HUB, "--create-namespace")
-    return api
+    helm(api, "install", HUB, charts.HUB, "--create-namespace")
+    yield api
+    helm(api, "uninstall", HUB, "--no-hooks", "--ignore-not-found")
 
 
 def helm(api: _api.Api, *args: Any) -> str:

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.api
 
 GROUP = "monitoring.coreos.com/v1"
 KINDS = ("servicemonitors", "podmonitors", "prometheusrules")
+# Not `--for=condition=…`, which fails while there is no status yet.
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
 SYSTEM = "umbel-system"
 MORE = {
     charts.HUB: ("serviceMonitor.labels.release=main", "serviceMonitor.interval=1m", "prometheusRule.labels.role=x"),
@@ -39,7 +41,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_api.Api]:
         for kind in KINDS:
             file = str(built("prometheus-operator") / f"monitoring.coreos.com_{kind}.yaml")
             serving.kubectl("apply", "--server-side", "-f", file)
-            serving.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", file)
+            serving.kubectl("wait", ESTABLISHED, "--timeout=30s", "-f", file)
         serving.kubectl("create", "namespace", SYSTEM)
         yield serving
 

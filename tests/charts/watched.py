@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,8 @@ Object = dict[str, Any]
 
 
 @contextmanager
-def prometheus(node: Cluster, folder: Path, monitors: Sequence[Object]) -> Iterator[Prometheus]:
-    """``monitors``: what the charts make for Prometheus Operator."""
-    groups = [group for obj in monitors if obj["kind"] == "PrometheusRule" for group in obj["spec"]["groups"]]
-    scraped = [discovery(obj, node.kubeconfig_inside) for obj in monitors if obj["kind"] != "PrometheusRule"]
-    reached = partial(_reached, node)
-    with prometheuses.running(folder, {"groups": groups}, node.popen, reached, scraped) as started:
+def prometheus(node: Cluster, folder: Path, rules: Mapping[str, Any]) -> Iterator[Prometheus]:
+    with prometheuses.running(folder, rules, node.popen, partial(_reached, node)) as started:
         yield started
 
 
@@ -59,28 +55,26 @@ def collector(node: Cluster, folder: Path, port: int) -> Iterator[None]:
         process.wait()
 
 
-def discovery(monitor: Object, kubeconfig: Path) -> Object:
-    """What Prometheus Operator makes of a monitor, as far as the charts' have fields: which Services or pods are looked
-    for, by their labels, and the port by its name."""
-    spec, meta = monitor["spec"], monitor["metadata"]
-    kind, role, port = {
-        "ServiceMonitor": ("service", "endpointslice", "endpointslice_port_name"),
-        "PodMonitor": ("pod", "pod", "pod_container_port_name"),
-    }[monitor["kind"]]
-    found: Object = {"role": role, "kubeconfig_file": str(kubeconfig)}
-    if not spec.get("namespaceSelector", {}).get("any"):
-        found["namespaces"] = {"names": [meta["namespace"]]}
-    (endpoint,) = spec["podMetricsEndpoints" if kind == "pod" else "endpoints"]
-    wanted = {_label(kind, name): value for name, value in spec["selector"]["matchLabels"].items()}
-    wanted[f"__meta_kubernetes_{port}"] = endpoint["port"]
+def addresses(node: Cluster, monitor: Object) -> set[str]:
+    """Of a ServiceMonitor, the Services that it selects; of a PodMonitor the pods; each with the port that it names."""
+    spec, pods = monitor["spec"], monitor["kind"] == "PodMonitor"
+    where = ["-A"] if spec.get("namespaceSelector", {}).get("any") else ["-n", monitor["metadata"]["namespace"]]
+    selector = ",".join(f"{key}={value}" for key, value in spec["selector"]["matchLabels"].items())
+    found = node.kubectl("get", "pod" if pods else "service", *where, "-l", selector, "-o", "json")
+    (endpoint,) = spec["podMetricsEndpoints" if pods else "endpoints"]
     return {
-        "job_name": f"{meta['namespace']}/{meta['name']}",
-        "kubernetes_sd_configs": [found],
-        "relabel_configs": [
-            {"source_labels": [source], "regex": re.escape(value), "action": "keep"} for source, value in wanted.items()
-        ],
+        f"{_address(item, pods)}:{port['containerPort' if pods else 'port']}"
+        for item in json.loads(found)["items"]
+        for port in _ports(item, pods)
+        if port.get("name") == endpoint["port"] and _address(item, pods)
     }
 
 
-def _label(kind: str, name: str) -> str:
-    return f"__meta_kubernetes_{kind}_label_{re.sub('[^a-zA-Z0-9_]', '_', name)}"
+def _address(item: Object, pod: bool) -> str:
+    return str(item["status"].get("podIP", "") if pod else item["spec"]["clusterIP"])
+
+
+def _ports(item: Object, pod: bool) -> list[Object]:
+    if not pod:
+        return list(item["spec"]["ports"])
+    return [port for container in item["spec"]["containers"] for port in container.get("ports", ())]

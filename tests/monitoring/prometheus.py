@@ -8,7 +8,7 @@ import math
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,9 @@ def running(
     rules: Mapping[str, Any],
     popen: Callable[..., subprocess.Popen[Any]] = subprocess.Popen,
     reached: Callable[[int], AbstractContextManager[int]] = contextlib.nullcontext,
-    scraped: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Prometheus]:
     """For as long as the block lasts; everything is in ``folder``. ``popen``: starts it, in another network perhaps;
-    ``reached``: the port of our loopback that leads to a port of its own; ``scraped``: configurations besides what
-    `target` names."""
+    ``reached``: the port of our loopback that leads to a port of its own."""
     (folder / "targets").mkdir(parents=True)
     (folder / "rules.yaml").write_text(yaml.safe_dump(dict(rules)))
     every = f"{SCRAPE_SECONDS}s"
@@ -108,8 +106,7 @@ def running(
             {
                 "job_name": "umbel",
                 "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": every}],
-            },
-            *scraped,
+            }
         ],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
