@@ -204,5 +204,9 @@ def edit(api: Api, job: str, **spec: Any) -> None:
 
 
 def began_an_hour_ago(api: Api, job: str) -> None:
-    body = {"status": {"startTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))}}
-    assert api.client.status("PATCH", f"{JOBS}/{job}/status", body) == 200
+    """In the operator's own name: what another says, too, its next status would not take away."""
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
+    body = {"apiVersion": "umbel.dev/v1alpha1", "kind": "FederatedJob", "metadata": {"name": job}}
+    said = json.dumps({**body, "status": {**status(api, job), "startTime": began}})
+    manner = ("--server-side", "--force-conflicts", f"--field-manager={names.HUB_MANAGER}", "--subresource=status")
+    api.kubectl("apply", *manner, "-f", "-", input=said)
