@@ -13,12 +13,14 @@ from umbel_cluster.api import Api
 from umbel_cluster.tools import ClusterError
 
 CRDS = Path(__file__).parents[2] / "crds"
+# `--for=condition` fails on one that has no status yet.
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
 SORTS = ("Invalid value", "Forbidden", "Required value", "Unsupported value")
 
 
 def applied(api: Api) -> Api:
     api.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    api.kubectl("wait", ESTABLISHED, "--timeout=30s", "-f", str(CRDS))
     for seconds_left in range(30, -1, -1):  # names and documentation are there a little later
         try:
             for name in ("fj", "fc", "silo"):

@@ -12,7 +12,7 @@ import pytest
 from api.asking import Answer, Asker, asking
 from api.crds import applied, job
 from api.specs import FIELDS, ODD, right, with_one_thing_wrong
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from umbel_cluster.api import Api
 
@@ -70,7 +70,7 @@ def hold_equal(data: Mapping[str, Any], answer: Answer) -> None:
         assert in_words(dict(answer.body["spec"])) == in_words(mine)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(spec=right() | with_one_thing_wrong())
 def test_any_job(jobs: Asker, spec: dict[str, Any]) -> None:
     data = manifest(spec)
@@ -100,7 +100,7 @@ def test_every_parameter_at_its_bounds(jobs: Asker, name: str) -> None:
 
 
 @given(chosen=st.sampled_from(ODD), key=st.sampled_from(["a", "x" * 63]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_any_value_of_config(jobs: Asker, chosen: Any, key: str) -> None:
     if chosen is not None:
         data = job(app__config={key: chosen})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from api.crds import ESTABLISHED
 from umbel_cluster import api as _api
 from umbel_cluster import charts
 from umbel_cluster.tools import ClusterError, built
@@ -24,8 +25,6 @@ pytestmark = pytest.mark.api
 
 GROUP = "monitoring.coreos.com/v1"
 KINDS = ("servicemonitors", "podmonitors", "prometheusrules")
-# Not `--for=condition=…`, which fails while there is no status yet.
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
 SYSTEM = "umbel-system"
 MORE = {
     charts.HUB: ("serviceMonitor.labels.release=main", "serviceMonitor.interval=1m", "prometheusRule.labels.role=x"),

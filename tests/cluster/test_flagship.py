@@ -15,14 +15,13 @@ from cryptography import x509
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from .federation import PATIENCE, Federation, Job, Object
+from .federation import OUT_SECONDS, PATIENCE, Federation, Job, Object
 from .mixed import CENTRES, DESK, KUBERNETES, SECOND, SILOS, Mixed, Silo, mixed
 from .test_kills import history_is_whole
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slurm]
 
 OVERLAP_SECONDS = 25.0  # hours in earnest; what has to be in time here is a kubelet that looks every few seconds
-SOON = 30.0  # for what is promised within seconds, on a machine that does much else
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def test_one_job_to_complete_over_kubernetes_slurm_and_a_bare_machine(silos: Mix
     centre = silos.silos[CENTRES[0]]
     with silos.job("flagship", epochs=6000) as job:
         job.until(lambda j: absent(latest(j)) == 0, "all are in a round")
-        in_mid_round(job)
+        job.until_mid_round()
         with preempted(centre):
             job.until(lambda j: absent(latest(j)) == 1, "a round without it")
         job.until(lambda j: absent(latest(j)) == 0, "it is back in a round")
@@ -70,7 +69,7 @@ def test_members_and_the_authority_change_in_mid_round(silos: Mixed) -> None:
         remove(leaving, job)
         job.until(lambda j: taken_in(latest(j)) == len(members) - 1, "rounds go on without it")
 
-        rotate_authority(job)
+        rotate_authority(job, silos)
         with suspended(desk, job):
             job.until(lambda j: taken_in(latest(j)) == len(members) - 2, "a round without it")
         job.until(lambda j: taken_in(latest(j)) == len(members) - 1, "it is back, by a new certificate")
@@ -78,17 +77,6 @@ def test_members_and_the_authority_change_in_mid_round(silos: Mixed) -> None:
 
 
 # ---- what happens to silos
-
-
-def in_mid_round(job: Job) -> None:
-    """Returns when a round has begun to train after this was called."""
-    closed = job.status["round"]["number"]
-
-    def training(j: Job) -> bool:
-        status = j.status
-        return bool(progress(status)["reason"] == "Training" and status["round"]["number"] > closed)
-
-    job.until(training, "the next round trains")
 
 
 @contextmanager
@@ -116,11 +104,11 @@ def occupied(silo: Silo) -> Iterator[None]:
 def suspended(silo: Silo, job: Job) -> Iterator[None]:
     """From the middle of a round on. The hub ends its session by itself; at the end it has a new one."""
     (before,), there = silo.clients(), job.connected()
-    in_mid_round(job)
+    job.until_mid_round()
     silo.federation.umbel("silo", "suspend", silo.name)
     try:
-        job.until(lambda j: j.connected() == there - 1, "its session ended", SOON)
-        job.until(lambda j: silo.idle(), "its client stopped", SOON)
+        job.until(lambda j: j.connected() == there - 1, "its session ended", OUT_SECONDS)
+        job.until(lambda j: silo.idle(), "its client stopped")
         yield
     finally:
         silo.federation.umbel("silo", "resume", silo.name)
@@ -131,9 +119,9 @@ def suspended(silo: Silo, job: Job) -> Iterator[None]:
 def remove(silo: Silo, job: Job) -> None:
     """In the middle of a round: nothing is left of it at the hub, nor of its access in the silo."""
     there = job.connected()
-    in_mid_round(job)
+    job.until_mid_round()
     silo.federation.umbel("silo", "remove", silo.name)
-    job.until(lambda j: j.connected() == there - 1, "its session ended", SOON)
+    job.until(lambda j: j.connected() == there - 1, "its session ended", OUT_SECONDS)
     left = ("get", "silo,ns", silo.name, f"umbel-silo-{silo.name}", "--ignore-not-found", "-o", "name")
     assert not job.federation.hub.kubectl(*left)
     assert silo.name not in job.clients()
@@ -142,15 +130,29 @@ def remove(silo: Silo, job: Job) -> None:
     assert not any((silo.state / "clients").rglob("tls.key"))
 
 
-def rotate_authority(job: Job) -> None:
-    """From the middle of a round until only the new one is trusted."""
+def rotate_authority(job: Job, silos: Mixed) -> None:
+    """From the middle of a round until only the new one is trusted; nothing was started again for it."""
     hub = job.federation
-    before = issuer(job)
-    in_mid_round(job)
+    before, ran = issuer(job), running(job, silos)
+    job.until_mid_round()
     hub.umbel("hub", "ca", "rotate", "--overlap", OVERLAP_SECONDS / 3600)
     assert under_way(hub)
     job.until(lambda j: not under_way(hub), "the end of the rotation", PATIENCE + 2 * OVERLAP_SECONDS)
     job.until(lambda j: issuer(j) != before, "the server's certificate is of the new authority")
+    assert running(job, silos) == ran
+
+
+def running(job: Job, silos: Mixed) -> dict[str, object]:
+    """Of server and clients: what would be another, if one had been started again."""
+    pods = [job.server_pod(), *(pod for silo in (KUBERNETES, SECOND) for pod in job.client_pods(silo))]
+    found: dict[str, object] = {}
+    for pod in pods:
+        assert pod is not None
+        restarts = [status["restartCount"] for status in pod["status"]["containerStatuses"]]
+        found[pod["metadata"]["name"]] = (pod["metadata"]["uid"], restarts)
+    for name, silo in silos.silos.items():
+        found[name] = silo.clients()
+    return found
 
 
 # ---- what the job tells
@@ -185,7 +187,9 @@ def absent(entry: Object) -> int:
 
 def its_part_counted(silo: Silo, job: Job) -> None:
     """What it had when it was told to end: the server took it, and the round's members say so."""
-    afterwards = silo.log(job).partition("told to end")[2].partition("connected")[0]
+    _, was_told, then = silo.log(job).partition("told to end")
+    assert was_told
+    afterwards = then.partition("connected")[0]
     told = re.search(r"round (\d+): update accepted", afterwards)
     if told is not None:  # else it was told between two rounds, and had nothing
         entry = job.history(int(told[1]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from .federation import Federation, Job
+from .test_trouble import ENDLESS
 
 pytestmark = pytest.mark.cluster
 
@@ -46,17 +46,26 @@ def test_rounds_total_edited_while_it_runs(federation: Federation) -> None:
         assert job.status["round"]["number"] < 50_000, "what was committed already is the end"
 
 
-def test_a_suspended_silo_leaves_the_job_and_comes_back(federation: Federation) -> None:
-    with federation.job("silo-away", **SLOW, rounds__quorum=3, rounds__gatherSeconds=5) as job:
+def test_a_suspended_silo_leaves_the_job_and_comes_back_or_ends_without_the_model(federation: Federation) -> None:
+    back, away = "silo-3", "silo-4"
+    changes = {
+        "app__config": SLOW["app__config"],
+        "rounds": {"total": ENDLESS, "quorum": 2, "gatherSeconds": 5},
+        "privacy": {"minCohort": 2, "allowSmallCohort": True},
+    }
+    with federation.job("silo-away", **changes) as job:
         job.until_round(2)
-        _suspend(federation, "silo-3", True)
-        try:
-            job.until(lambda j: not j.client_pods("silo-3"), "its client is stopped")
-            job.until(lambda j: "silo-3: SiloSuspended" in j.condition("SilosReady").get("message", ""), "told by name")
-        finally:
-            _suspend(federation, "silo-3", False)
-        job.until(lambda j: j.ready("silo-3").get("status") == "True" or j.condition("Complete"), "it is back")
-        job.until_complete()
+        with federation.suspended(away):
+            with federation.suspended(back):
+                for silo in (back, away):
+                    job.until(lambda j, s=silo: not j.client_pods(s), f"the client in {silo} is stopped")
+                    told = f"{silo}: SiloSuspended"
+                    job.until(lambda j, t=told: t in j.condition("SilosReady").get("message", ""), "told by name")
+            job.until(lambda j: j.ready(back).get("status") == "True" and j.connected() == 3, "it is back")
+            job.patch(rounds={"total": 1})
+            job.until_complete()
+            job.until(lambda j: j.model_kept(back), f"the final model in {back}")
+            job.until(lambda j: j.finished(away) == "NoModel", f"{away} says that it has none")
 
 
 def test_time_to_live(federation: Federation) -> None:
@@ -72,11 +81,6 @@ def test_a_job_that_somebody_else_manages_is_left_alone(federation: Federation) 
         own.until_complete()
         assert not job.status
         assert not job.get()["metadata"].get("finalizers")
-
-
-def _suspend(federation: Federation, silo: str, value: bool) -> None:
-    body = json.dumps({"spec": {"suspend": value}})
-    federation.hub.kubectl("patch", "silo", silo, "--type=merge", "-p", body)
 
 
 def _there(federation: Federation, job: Job) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,35 +11,39 @@ from pathlib import Path
 
 import pytest
 
-from .federation import ROOT, SILOS, Federation, Job, Object
+from .federation import SILOS, Federation, Job, Object
 from .test_trouble import ENDLESS
 
 pytestmark = pytest.mark.cluster
 
 TENTH = {"limits": {"cpu": "100m"}}
-BATCH = 16
 QUORUM = {"total": ENDLESS, "quorum": 3, "gatherSeconds": 300}
+NOT_EVALUATED = {"everyRounds": 0}
+GIVEN_UP = 15.0  # seconds that a silo without a session is waited for
 
 
-def test_a_client_on_a_tenth_of_a_cpu_is_told_in_time_and_its_part_counts(federation: Federation) -> None:
-    epochs = 8000
+def test_a_client_on_a_tenth_of_a_cpu_is_told_in_time_and_its_part_counts(
+    federation: Federation, troubled: str
+) -> None:
+    """A whole update is four seconds of CPU time: forty for it."""
+    steps = 200
     silos = [{"name": silo, "dataset": f"digits-{n}-of-10"} for n, silo in enumerate(SILOS, 1)]
     silos[0] = {**silos[0], "resources": TENTH}
-    config = {"epochs": epochs, "batchSize": BATCH, "learningRate": 0.01, "hidden": 32}
-    rounds = {"total": ENDLESS, "timeoutSeconds": 40, "graceSeconds": 15, "gatherSeconds": 300}
-    with federation.job("throttled", silos=silos, app__config=config, rounds=rounds) as job:
+    app = {"image": troubled, "client": "client:app", "config": {"steps": steps, "pause": 0.0, "work": 0.02}}
+    rounds = {"total": ENDLESS, "timeoutSeconds": 30, "graceSeconds": 15, "gatherSeconds": 300}
+    with federation.job("throttled", silos=silos, app=app, rounds=rounds, evaluation=NOT_EVALUATED) as job:
         members = job.first_round()["members"]
         assert members["partial"] >= 1
         assert members["full"] + members["partial"] == len(SILOS)
         assert job.server_metrics().value("fl_client_updates_total", outcome="partial") >= members["partial"]
-        assert 0 < steps_accepted(job, "silo-1") < epochs * batches(silos[0])
+        assert 0 < steps_accepted(job, "silo-1") < steps
         end(job)
 
 
 def test_a_client_that_hangs_while_its_session_lives_costs_the_timeout(federation: Federation, troubled: str) -> None:
     app = {"image": troubled, "client": "client:app", "config": {"hangs": "silo-2"}}
     rounds = {**QUORUM, "timeoutSeconds": 15, "graceSeconds": 5}
-    with federation.job("hanging", app=app, rounds=rounds, evaluation={"everyRounds": 0}) as job:
+    with federation.job("hanging", app=app, rounds=rounds, evaluation=NOT_EVALUATED) as job:
         first = job.first_round()
         assert told(first) == {"invited": 4, "full": 3, "timedOut": 1}
         assert first["seconds"]["train"] >= 15, "it was waited for"
@@ -49,15 +52,15 @@ def test_a_client_that_hangs_while_its_session_lives_costs_the_timeout(federatio
 
 
 def test_a_client_that_is_frozen_costs_no_more_than_its_absence(federation: Federation, troubled: str) -> None:
-    """Nothing is heard of it: keepalive ends its session within half a minute, and 15 s later the round closes. A
-    session that lived for a minute more would make it wait until the deadline."""
+    """Nothing is heard of it: keepalive ends its session within half a minute, and 15 s later the round closes. It
+    closes because nobody is left to wait for: the deadline is far."""
     app = {"image": troubled, "client": "client:app", "config": {"slow": "silo-3"}}
-    with federation.job("frozen", app=app, rounds={**QUORUM, "timeoutSeconds": 80}) as job:
+    with federation.job("frozen", app=app, rounds={**QUORUM, "timeoutSeconds": 600}) as job:
         job.until(lambda j: j.condition("Progressing").get("reason") == "Training", "round 1 open")
         with frozen(job, "silo-3"):
             first = job.first_round()
             assert told(first) == {"invited": 4, "full": 3, "lost": 1}
-            assert first["seconds"]["train"] < 80, "before the deadline"
+            assert GIVEN_UP <= first["seconds"]["train"] < 600 / 4
             assert_counted(job, "lost")
             end(job)
 
@@ -97,11 +100,6 @@ def steps_accepted(job: Job, silo: str) -> int:
     told = re.compile(r"round \d+: update accepted \((\d+) steps\)")
     found: re.Match[str] = job.until(lambda j: told.search(j.client_log(silo)), "the client told that it counts")
     return int(found[1])
-
-
-def batches(silo: Object) -> int:
-    images, *_ = runpy.run_path(str(ROOT / "examples/digits/data.py"))["part"](silo["dataset"])
-    return -(-len(images) // BATCH)
 
 
 def end(job: Job) -> None:

@@ -308,4 +308,4 @@ class Server(RuleBasedStateMachine):
 
 
 TestServer = Server.TestCase
-TestServer.settings = settings(max_examples=150, stateful_step_count=60, deadline=None, print_blob=True)
+TestServer.settings = settings(max_examples=150, stateful_step_count=60, print_blob=True)

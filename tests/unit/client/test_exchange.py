@@ -40,7 +40,7 @@ tensors = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tensors, st.integers(0, 2**32 - 1))
 def test_the_update_is_the_difference_tensor_by_tensor(specs, seed):
     draw = np.random.default_rng(seed)

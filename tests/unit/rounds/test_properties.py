@@ -150,7 +150,7 @@ class Watched(Play):
                 self.tell(ev.Evaluated(view.round, {"loss": 1.0}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps)
 def test_any_sequence_keeps_the_rules(sequence: Sequence) -> None:
     play = Watched()
@@ -158,7 +158,7 @@ def test_any_sequence_keeps_the_rules(sequence: Sequence) -> None:
     play.perform(sequence)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps)
 def test_a_restart_anywhere_changes_neither_what_is_committed_nor_what_is_owed(
     sequence: Sequence,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
@@ -183,7 +183,7 @@ def test_the_same_store_saves_again_once_the_disk_is_well(tmp_path: Path, monkey
         assert disk.load(directory).info.round == 2, f"operation {n}"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(faults=st.lists(st.integers(1, 16), min_size=1, max_size=5))
 def test_the_newest_good_round_survives_any_sequence_of_failures(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, faults: list[int]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbel.server import history as module
@@ -73,7 +73,7 @@ def test_a_lost_file_is_made_again_from_the_state(tmp_path: Path) -> None:
     assert rounds(path) == [(8, 1), (9, 1), (10, 1)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(written=st.integers(1, 6), cut=st.integers(0, 400), kept=st.integers(1, 6))
 def test_whatever_is_cut_off_the_end_comes_back_once(tmp_path: Path, written: int, cut: int, kept: int) -> None:
     path = tmp_path / "history.jsonl"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -28,7 +28,7 @@ MODELS = st.dictionaries(
 ).filter(lambda found: "__metadata__" not in found)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(found=MODELS, seed=st.integers(0, 2**32))
 def test_any_model_comes_back_and_is_what_the_library_reads(
     tmp_path: Path, found: dict[str, tuple[str, tuple[int, ...], bool]], seed: int

@@ -149,7 +149,7 @@ def pod_of(client: FederatedClient, site: Site) -> tuple[list[str], dict[str, st
     return container["args"], {entry["name"]: entry["value"] for entry in container["env"]}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(PLACES), TEXTS)
 def test_whatever_a_hub_says_stays_in_its_place(place: tuple[str, ...], text: str) -> None:
     try:
@@ -191,7 +191,7 @@ JSON = st.recursive(
 PARTS = [(), ("metadata",), ("spec",), *(("spec", name) for name in ("job", "app", "server", "resources", "privacy"))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([*PLACES, *PARTS[1:], ("metadata", "generation"), ("spec", "activeDeadlineSeconds")]), JSON)
 def test_what_is_of_another_kind_is_not_understood_and_nothing_worse(place: tuple[str, ...], value: object) -> None:
     try:
@@ -200,7 +200,7 @@ def test_what_is_of_another_kind_is_not_understood_and_nothing_worse(place: tupl
         return
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         JSON,

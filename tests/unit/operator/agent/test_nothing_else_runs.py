@@ -293,7 +293,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(site=SITES, steps=st.lists(STEPS, min_size=2, max_size=8))
 def test_whatever_the_hub_does_what_runs_is_allowed(
     tmp_path_factory: pytest.TempPathFactory, kind: type[Silo], site: Object, steps: list[tuple[str, Any]]

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.operator.agent.bench import FINAL, Crash, Machine
 from unit.operator.agent.silo import client, site_file
@@ -198,7 +198,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(EVENTS)
 def test_wherever_an_agent_dies_the_next_finds_its_client_and_never_makes_two(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]]

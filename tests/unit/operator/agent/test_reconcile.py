@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.operator.agent.silo import NAME, NOW, RUNNING, UID, World, ended, pod, site_file
 
@@ -365,7 +365,7 @@ def do(world: World, edit: tuple[str, object]) -> None:
             world.change(**{what: value})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(EDITS, st.booleans())
 def test_whatever_happens_the_passes_come_to_rest_and_then_write_nothing(
     tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[str, object]], settled: bool
@@ -381,7 +381,7 @@ def test_whatever_happens_the_passes_come_to_rest_and_then_write_nothing(
     assert world.plan() == world.plan()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(EDITS, st.permutations(range(8)))
 def test_what_is_there_in_the_end_does_not_depend_on_what_was_seen_between(
     tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[str, object]], order: list[int]

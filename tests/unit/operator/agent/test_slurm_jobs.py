@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.operator.agent.bench import FINAL, SLURM, Crash, Queue
 from unit.operator.agent.silo import client, site_file
@@ -283,7 +283,7 @@ def wanted(queue: Queue) -> list[str]:
     return [job.name for job in queue.active if job.name in names]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(EVENTS)
 def test_wherever_an_agent_dies_and_whatever_is_lost_one_job_trains_and_never_two(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, Any]]

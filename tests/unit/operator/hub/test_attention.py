@@ -176,7 +176,7 @@ ACTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(ACTS, max_size=20))
 def test_once_every_event_has_come_what_is_kept_is_what_is_there(acts: list[Any]) -> None:
     hub = Hub()

@@ -67,7 +67,7 @@ def become(world: World, name: str, facts: str) -> None:
         world.silo(name, **SILO_FACTS[facts])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(EVENTS, END), max_size=8), st.booleans())
 def test_the_passes_come_to_rest_and_then_want_nothing(events: list[tuple[Any, ...]], settled: bool) -> None:
     world = World()
@@ -81,7 +81,7 @@ def test_the_passes_come_to_rest_and_then_want_nothing(events: list[tuple[Any, .
     assert not [a for a in world.plan().actions if isinstance(a, SetStatus)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(EVENTS, max_size=8), st.sets(st.integers(0, 7)))
 def test_what_is_there_in_the_end_does_not_depend_on_what_was_seen_between(
     events: list[tuple[Any, ...]], looks: set[int]
@@ -111,7 +111,7 @@ def content(objects: dict[Any, Any]) -> dict[Any, Any]:
     return {index: {**obj, "status": None} for index, obj in copy.deepcopy(objects).items()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(EVENTS, max_size=6), st.sampled_from(["Complete", "Failed"]), st.lists(EVENTS, max_size=6))
 def test_an_end_is_final(before: list[tuple[Any, ...]], end: str, after: list[tuple[Any, ...]]) -> None:
     world = World()
@@ -133,7 +133,7 @@ def test_an_end_is_final(before: list[tuple[Any, ...]], end: str, after: list[tu
     assert set(world.desired().values()) <= {"Finished", "Suspended"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(SILOS), FACTS), max_size=4), st.integers(0, 40))
 def test_a_status_is_bounded_and_holds_nothing_of_one_silos_rounds(facts: list[tuple[str, str]], rounds: int) -> None:
     world = World()
