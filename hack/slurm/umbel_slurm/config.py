@@ -70,7 +70,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0,sched_min_interval=0
 JobAcctGatherType=jobacct_gather/none
 {_storage(of)}
-GresTypes=gpu
+{"GresTypes=gpu" if of.gpus else ""}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
