@@ -105,8 +105,6 @@ def test_a_controller_that_is_away_for_a_while_is_no_news(api: Api, cluster: Sit
         agent = hpc(job, cluster)
         desks(job)
         job.await_condition(HPC, "Ready", "Running")
-        # A job runs from when it has its node; without a controller `srun` would not start the client on it.
-        until(lambda: job.rounds(), "its client takes part", job.server_log)
         before = mine(cluster, agent)
         until(job.rounds, "it trains: without a controller `srun` could not begin", job.server_log)
         cluster.stop_daemon(CONTROLLER)
