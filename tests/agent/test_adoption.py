@@ -53,7 +53,7 @@ def test_an_agent_that_was_killed_finds_its_job_or_learns_how_it_ended(api: Api,
         ((second, _),) = until(lambda: mine(cluster, agent), "it is submitted again", agent.log)
         job.await_condition(HPC, "Ready", "Running")
         assert (attempt(agent)["number"], attempt(agent)["failures"]) == (2, 0), "nobody's fault, says the accounting"
-        assert since(cluster, first) == [first, second]
+        until(lambda: since(cluster, first) == [first, second], "the accounting has heard of one more, and no other")
 
         agent.end(signal.SIGKILL)
         cluster.stop_daemon(ACCOUNTING)
