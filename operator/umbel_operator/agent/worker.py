@@ -203,6 +203,8 @@ class Worker:
         # What came meanwhile is newer, or says that it is gone.
         if self._obj is not None and _newer(stored, self._obj):
             self._obj = stored
+            if stored["metadata"].get("generation") != obj["metadata"].get("generation"):
+                self._changed.set()  # edited meanwhile; the watch tells of that later, and of what is older than this
 
     def _clocks(self, client: FederatedClient, holding: Holding) -> Clocks:
         now = time.monotonic()

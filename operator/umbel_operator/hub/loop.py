@@ -176,7 +176,10 @@ class JobLoop:
         """What is written is seen: it is not read again."""
         written: list[Object] = []
         address = admin_address(self._seen.objects, self._obj)
+        planned_for = self._obj["metadata"].get("generation")
         self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address, written.append)
+        if self._obj["metadata"].get("generation") != planned_for:
+            self.wake()  # edited meanwhile; the watch tells of that later, and of what is older than this
         for action in plan.actions:
             if isinstance(action, Delete):
                 self._attention.deleted(action.kind, action.namespace, action.name)

@@ -196,6 +196,27 @@ async def test_a_life_from_the_first_sight_to_nothing_left(world: World, tmp_pat
     assert json.loads(hub.leases[0]["metadata"]["annotations"]["umbel.dev/agent"])["datasets"] == ["chest-ct", "named"]
 
 
+class Overtaken(Hub):
+    """Of an edit the watch tells when an answer of the agent's is newer, and has it in it."""
+
+    edited = False
+
+    async def apply_status(self, obj: Object, *, manager: str) -> Object:
+        if not self.edited:
+            self.clients[obj["metadata"]["name"]]["metadata"]["generation"] += 1
+            self.edited = True
+        return await super().apply_status(obj, manager=manager)
+
+
+async def test_an_edit_is_seen_that_was_overtaken_by_what_the_agent_wrote(world: World, tmp_path: Path) -> None:
+    world.now = time.time()
+    hub, silo = Overtaken(), Silo(world)
+    hub.put(federated_client())
+    async with at_work(hub, silo, tmp_path):
+        await until(lambda: hub.clients[NAME].get("status", {}).get("observedGeneration") == 2)
+    assert hub.clients[NAME]["metadata"]["generation"] == 2
+
+
 async def test_at_rest_it_neither_writes_nor_looks(world: World, tmp_path: Path) -> None:
     hub, silo = Hub(), Silo(world)
     hub.put(federated_client())
