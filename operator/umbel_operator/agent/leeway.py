@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from umbel_operator.agent.allocation import NODES, TASKS
 from umbel_operator.agent.site import EVERY, Site
-
-NODES = "umbel.dev/nodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def _resources(site: Site) -> Iterator[Leeway]:
     ceilings = site.pods.ceilings
     wanted = ["cpu", "memory", *([NODES] if site.slurm is not None else [])]
     open_ = [name for name in wanted if name not in ceilings]
-    if not any("/" in name and name != NODES for name in ceilings):
+    if not any("/" in name and name not in (NODES, TASKS) for name in ceilings):
         open_.append("devices")
     if open_:
         yield Leeway("pods.ceilings", f"how much a client is given of {', '.join(open_)}")

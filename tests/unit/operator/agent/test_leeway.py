@@ -59,6 +59,11 @@ def test_one_that_bounds_everything_leaves_nothing() -> None:
     assert said(TIGHT) == []
 
 
+def test_a_ceiling_of_tasks_or_nodes_bounds_no_device() -> None:
+    ceilings = {"cpu": "4", "memory": "8Gi", "umbel.dev/tasks": "8", "umbel.dev/nodes": "2"}
+    assert said({**TIGHT, "pods": {"ceilings": ceilings}}) == ["pods.ceilings: how much a client is given of devices"]
+
+
 @pytest.mark.parametrize(
     ("section", "field", "value", "left"),
     [
