@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from umbel.server.admin_tls import FreshContext, identity
+from umbel.wire.listening import stop_accepting
 from umbel.wire.transport import Credentials
 
 MAX_BODY_BYTES = 256 * 1024
@@ -51,8 +52,10 @@ class Endpoint:
 
     address: str
     runner: web.AppRunner
+    listening: socket.socket
 
     async def stop(self) -> None:
+        await stop_accepting(self.listening)
         await self.runner.cleanup()
 
 
@@ -69,7 +72,7 @@ async def _bind(app: web.Application, address: str, fresh: FreshContext | None) 
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=fresh.context if fresh else None).start()
-    return Endpoint(f"{host}:{listening.getsockname()[1]}", runner)
+    return Endpoint(f"{host}:{listening.getsockname()[1]}", runner, listening)
 
 
 async def _say_little(request: web.Request, response: web.StreamResponse) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -417,3 +419,18 @@ async def test_the_plain_side_has_health_and_metrics_only(
 async def test_metrics_are_served_as_the_text_format(plain: Endpoint) -> None:
     async with aiohttp.ClientSession() as session, session.get(f"http://{plain.address}/metrics") as response:
         assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+@pytest.mark.parametrize("passes", range(5))
+async def test_a_connection_of_the_moment_of_closing_ends_with_its_caller(tmp_path: Path, passes: int) -> None:
+    """Whenever it comes: ``passes`` of the loop lie between its connecting and the server's end."""
+    async with serving(tmp_path) as admin:
+        host, _, port = admin.endpoint.address.rpartition(":")
+        caller = socket.create_connection((host, int(port)))
+        ours = lambda: [c for c in psutil.Process().net_connections("tcp4") if c.laddr.port == int(port)]  # noqa: E731
+        for _ in range(passes):
+            await asyncio.sleep(0)
+    caller.close()
+    async with asyncio.timeout(20):
+        while ours():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
 from umbel.wire import pki
+from umbel.wire.listening import stop_accepting
 from umbel_operator import joining, logs
 from umbel_operator.access import AccessError
 from umbel_operator.hub.authority import Authority
@@ -55,16 +56,18 @@ class JoinService:
         app.add_routes([web.post(joining.JOIN_PATH, self._join), web.post(joining.RENEW_PATH, self._renew)])
         runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=5.0)
         await runner.setup()
-        site: web.SockSite | None = None
+        older: tuple[web.SockSite, socket.socket] | None = None
         try:
             while True:
                 version = self._authority.version
                 context, until = server_context(self._authority, self._settings.certificate_hours)
-                fresh = web.SockSite(runner, listening.dup(), ssl_context=context)
+                accepting = listening.dup()
+                fresh = web.SockSite(runner, accepting, ssl_context=context)
                 await fresh.start()
-                if site is not None:
-                    await site.stop()
-                site = fresh
+                if older is not None:
+                    await stop_accepting(older[1])
+                    await older[0].stop()
+                older = fresh, accepting
                 while time.time() < until and self._authority.version == version:
                     await self._authority.changed(version, min(LOOK_SECONDS, max(0.0, until - time.time())))
         finally:
