@@ -70,14 +70,15 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 GATEWAY = Kind("gateway.networking.k8s.io/v1", "Gateway", "gateways")
-TLS_ROUTE = Kind("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "tlsroutes")
+TLS_ROUTE = Kind("gateway.networking.k8s.io/v1", "TLSRoute", "tlsroutes")
+EARLIER_TLS_ROUTE = TLS_ROUTE._replace(api_version="gateway.networking.k8s.io/v1alpha2")
 
 KINDS = {
     (kind.api_version, kind.kind): kind
     for kind in (
         *(FEDERATED_JOB, FEDERATED_CLIENT, SILO, NAMESPACE, POD, SECRET, CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, PVC),
-        *(NODE, EVENT, DEPLOYMENT, STATEFUL_SET, NETWORK_POLICY, LEASE, ROLE, ROLE_BINDING, TLS_ROUTE),
-        GATEWAY,
+        *(NODE, EVENT, DEPLOYMENT, STATEFUL_SET, NETWORK_POLICY, LEASE, ROLE, ROLE_BINDING, GATEWAY),
+        *(TLS_ROUTE, EARLIER_TLS_ROUTE),
     )
 }
 

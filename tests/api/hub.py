@@ -77,7 +77,7 @@ def install(api: Api, silos: list[str]) -> None:
 
 
 def gateways(api: Api) -> None:
-    """The Gateway API's own definitions, of its experimental channel; nothing here serves them."""
+    """The Gateway API's own definitions, of its standard channel; nothing here serves them."""
     files = [
         tools.built("gateway-api") / f"gateway.networking.k8s.io_{kind}.yaml" for kind in ("gateways", "tlsroutes")
     ]

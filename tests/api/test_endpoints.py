@@ -12,6 +12,7 @@ from umbel_cluster.api import Api
 from .hub import Operator, clients, condition, gateways, install, manifest, status, until
 
 pytestmark = pytest.mark.api
+ROUTES = "/apis/gateway.networking.k8s.io"
 SILOS = ["dials-1", "dials-2", "dials-3"]
 GATEWAY = {
     "apiVersion": "gateway.networking.k8s.io/v1",
@@ -60,6 +61,36 @@ def test_the_address_of_a_balancer_and_of_a_gateway_reaches_the_silos(api: Api, 
         until(lambda dialled=dialled, url=url: dialled() == {url}, "told to every silo")
     api.kubectl("delete", "fj", *jobs, "--timeout=60s")
     api.kubectl("delete", "gateway", "front")
+
+
+def test_a_route_is_of_the_version_that_is_served(api: Api, operator: Operator) -> None:
+    """Before release 1.5, the Gateway API had v1alpha2."""
+    gateways(api)
+    install(api, SILOS)
+    operator.start()
+    expose = {"type": "Gateway", "gatewayRef": {"name": "front"}}
+    for newer, version in ((True, "v1"), (False, "v1alpha2")):
+        _serves(api, {"v1": newer, "v1alpha2": not newer})
+        job = f"routed-{version}"
+        api.kubectl("apply", "-f", "-", input=json.dumps(manifest(job, SILOS, server={"expose": expose})))
+        path = f"{ROUTES}/{version}/namespaces/default/tlsroutes/{job}-server"
+        until(lambda path=path: api.client.find(path), f"a route of {version}", told=operator.log)
+        api.kubectl("delete", "fj", job, "--timeout=60s")
+    _serves(api, {"v1": True, "v1alpha2": False})
+
+
+def _serves(api: Api, versions: dict[str, bool]) -> None:
+    definition = json.loads(api.kubectl("get", "crd", "tlsroutes.gateway.networking.k8s.io", "-o", "json"))
+    for version in definition["spec"]["versions"]:
+        version["served"] = versions.get(version["name"], False)
+    del definition["metadata"]["managedFields"]
+    api.kubectl("replace", "-f", "-", input=json.dumps(definition))
+
+    def seen() -> bool:
+        found = {version: api.client.find(f"{ROUTES}/{version}") or {"resources": []} for version in versions}
+        return versions == {v: any(r["name"] == "tlsroutes" for r in f["resources"]) for v, f in found.items()}
+
+    until(seen, f"{versions} in what the API server tells of itself")
 
 
 def _waits(api: Api, job: str) -> bool:

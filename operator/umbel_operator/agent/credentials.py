@@ -31,16 +31,25 @@ class HubCredentials:
     token ends later counts, so that a silo that is added again goes on with the new file."""
 
     def __init__(self, path: Path | None) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="umbel-hub-")
-        self._copy = Path(self._folder.name) / "kubeconfig"
-        self.path = path or Path(self._folder.name) / "given"
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # made when it is needed: a kill leaves it behind
+        self.path = path or self._own("given")
 
     def close(self) -> None:
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _own(self, name: str) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="umbel-hub-")
+        return Path(self._folder.name) / name
+
+    @property
+    def _copy(self) -> Path | None:
+        return None if self._folder is None else self._own("kubeconfig")
 
     def read(self) -> Access:
         """Raises AccessError."""
-        if not self._copy.exists():
+        if self._copy is None or not self._copy.exists():
             return kubeconfig(self.path, foreign=True)
         copy = kubeconfig(self._copy, foreign=True)
         try:
@@ -51,7 +60,7 @@ class HubCredentials:
 
     def stamp(self) -> object:
         """Another whenever `read` may find something else."""
-        return tuple(_stamp(path) for path in (self.path, self._copy))
+        return tuple(None if path is None else _stamp(path) for path in (self.path, self._copy))
 
     def client(self) -> kube.Kube:
         """Raises AccessError."""
@@ -60,7 +69,7 @@ class HubCredentials:
 
     def adopt(self, text: str) -> None:
         """A renewed kubeconfig that an earlier agent kept."""
-        write_private(self._copy, text.encode())
+        write_private(self._own("kubeconfig"), text.encode())
 
     def renewed(self, token: str) -> str:
         """Keeps the new token; the kubeconfig that holds it. Raises AccessError."""

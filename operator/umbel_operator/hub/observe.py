@@ -14,8 +14,10 @@ from umbel_operator.hub.manifests.pod import ADMIN
 from umbel_operator.hub.observed import Key, Object, Observed, key
 from umbel_operator.kube import (
     CONFIG_MAP,
+    EARLIER_TLS_ROUTE,
     FEDERATED_CLIENT,
     GATEWAY,
+    KINDS,
     NETWORK_POLICY,
     NODE,
     POD,
@@ -25,6 +27,7 @@ from umbel_operator.kube import (
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     TLS_ROUTE,
+    ApiError,
     Kind,
     Kube,
 )
@@ -44,8 +47,9 @@ class Eyes:
         """``before``, with what is needed read anew. ``known``: the job's clients, by name. ``applied``: what this
         process has applied; of the rest, all is kept for a pass to compare. Raises ApiError."""
         wanted = sorted(known if need.clients is None else need.clients)
+        route = await self._route(obj) if need.objects else before.route_version
         seen = await asyncio.gather(
-            self._objects(obj, applied) if need.objects else _as_it_was(before.objects),
+            self._objects(obj, route, applied) if need.objects else _as_it_was(before.objects),
             self._pod(obj) if need.pod else _as_it_was((before.pod, before.pod_node_lost)),
             self._gateway(obj) if need.objects else _as_it_was(before.gateway),
             self._addresses(obj) if need.objects else _as_it_was(before.addresses),
@@ -58,9 +62,9 @@ class Eyes:
         elif wanted:
             read_anew = {name for _, name in wanted}
             clients = {**{name: item for name, item in clients.items() if name not in read_anew}, **found}
-        return Observed(objects, pod, lost, gateway, clients, addresses=addresses)
+        return Observed(objects, pod, lost, gateway, route, clients, addresses=addresses)
 
-    async def _objects(self, obj: Object, applied: Container[Key]) -> dict[Key, Object]:
+    async def _objects(self, obj: Object, route: str, applied: Container[Key]) -> dict[Key, Object]:
         """Of the job, in its namespace."""
         meta = obj["metadata"]
         server, admin = names.server(meta["name"]), names.admin(meta["name"])
@@ -68,7 +72,7 @@ class Eyes:
         wanted += [(SERVICE, admin), (SECRET, names.server_tls(meta["name"]))]
         wanted.append((PVC, names.model_volume(meta["name"], meta["uid"])))
         if _expose(obj).get("type") == "Gateway":
-            wanted.append((TLS_ROUTE, server))
+            wanted.append((KINDS[route, TLS_ROUTE.kind], server))
         own = (self._own(kind, name, meta["namespace"], meta["uid"]) for kind, name in wanted)
         found = [item for item in await asyncio.gather(*own) if item is not None]
         return {key(item): kept(item, key(item) not in applied) for item in found}
@@ -115,6 +119,20 @@ class Eyes:
         return await self._kube.get(
             GATEWAY, reference["name"], reference.get("namespace", obj["metadata"]["namespace"])
         )
+
+    async def _route(self, obj: Object) -> str:
+        """The version of TLSRoute for a job behind a Gateway. The Gateway API's standard channel has had v1 since its
+        release 1.5; before, there is v1alpha2, in the experimental channel."""
+        if _expose(obj).get("type") != "Gateway":
+            return ""
+        try:
+            served = await self._kube.request("GET", f"/apis/{TLS_ROUTE.api_version}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            served = {"resources": []}
+        there = any(resource["name"] == TLS_ROUTE.plural for resource in served["resources"])
+        return (TLS_ROUTE if there else EARLIER_TLS_ROUTE).api_version
 
     async def _addresses(self, obj: Object) -> tuple[str, ...]:
         """Of the hub's ready nodes, external ones first; only for a server exposed by its nodes' ports."""

@@ -58,6 +58,7 @@ class Observed:
     pod: Object | None = None
     pod_node_lost: float | None = None  # Unix time since when the pod's node is silent
     gateway: Object | None = None
+    route_version: str = ""  # of TLSRoute, as the API server has it
     clients: Mapping[str, Object] = field(default_factory=dict)
     silos: Mapping[str, Silo] = field(default_factory=dict)
     server: ServerSight = ServerSight()

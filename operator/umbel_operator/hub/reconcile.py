@@ -201,7 +201,7 @@ def _server_objects(view: View) -> Iterator[Object]:
     if not ended or key(volume) in observed.objects:  # one that was removed after the end stays so
         yield volume
     yield pod.stateful_set(identity, job, view.settings, int(view.course.server_runs))
-    if (route := server.tls_route(identity, job)) is not None:
+    if (route := server.tls_route(identity, job, observed.route_version)) is not None:
         yield route
 
 

@@ -135,7 +135,7 @@ def _tcp(port: int) -> Object:
     return {"port": port, "protocol": "TCP"}
 
 
-def tls_route(job: Identity, manifest: FederatedJob) -> Object | None:
+def tls_route(job: Identity, manifest: FederatedJob, version: str) -> Object | None:
     """TLS passes through the Gateway by the server's own name; None unless it is asked for."""
     gateway = manifest.spec.server.expose.gateway_ref
     if manifest.spec.server.expose.type != "Gateway" or gateway is None:
@@ -144,7 +144,7 @@ def tls_route(job: Identity, manifest: FederatedJob) -> Object | None:
     if gateway.section_name:
         parent["sectionName"] = gateway.section_name
     return {
-        "apiVersion": "gateway.networking.k8s.io/v1alpha2",
+        "apiVersion": version,
         "kind": "TLSRoute",
         "metadata": meta(job, names.server(job.name)),
         "spec": {

@@ -15,6 +15,7 @@ from umbel_operator.hub.manifests.common import Identity
 from umbel_operator.hub.observed import Tls
 
 JOB = Identity("digits", "default", UID)
+ROUTE = "gateway.networking.k8s.io/v1"
 
 
 def job(**spec: Any) -> FederatedJob:
@@ -174,7 +175,7 @@ def test_silos_reach_one_port(kind: str) -> None:
     found = server.service(JOB, manifest)["spec"]
     assert [port["port"] for port in found["ports"]] == [8443]
     assert found["type"] == ("ClusterIP" if kind == "Gateway" else kind)
-    assert (server.tls_route(JOB, manifest) is not None) == (kind == "Gateway")
+    assert (server.tls_route(JOB, manifest, ROUTE) is not None) == (kind == "Gateway")
 
 
 def test_the_admin_port_never_leaves_the_cluster() -> None:
@@ -185,8 +186,9 @@ def test_the_admin_port_never_leaves_the_cluster() -> None:
 
 def test_a_gateway_passes_tls_through_by_the_servers_own_name() -> None:
     expose = {"type": "Gateway", "gatewayRef": {"name": "edge", "namespace": "infra", "sectionName": "tls"}}
-    route = server.tls_route(JOB, job(server={"expose": expose}))
+    route = server.tls_route(JOB, job(server={"expose": expose}), ROUTE)
     assert route is not None
+    assert route["apiVersion"] == ROUTE
     assert route["spec"]["hostnames"] == ["digits.default.umbel.internal"]
     assert route["spec"]["parentRefs"] == [{"name": "edge", "namespace": "infra", "sectionName": "tls"}]
 

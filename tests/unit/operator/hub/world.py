@@ -109,6 +109,7 @@ class World:
             objects=self.objects,
             pod=self.pod,
             pod_node_lost=self.pod_node_lost,
+            route_version="gateway.networking.k8s.io/v1",
             clients=self.clients,
             silos=self.silos,
             server=ServerSight(self.server),
