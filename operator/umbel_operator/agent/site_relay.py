@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -11,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from umbel.manifest.errors import shown
 from umbel.manifest.scalars import DnsName, Part, Whole
 
-ENDPOINT = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?):([0-9]{1,5})\Z")
-ANYWHERE = "0.0.0.0"
+ENDPOINT = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?|\[(?P<v6>[0-9a-f:.]+)\]):(?P<port>[0-9]{1,5})\Z")
+ANYWHERE = ("0.0.0.0", "[::]")
 
 
 def _wrong(fault: str, remedy: str) -> PydanticCustomError:
@@ -21,9 +22,18 @@ def _wrong(fault: str, remedy: str) -> PydanticCustomError:
 
 def _endpoint(text: str) -> str:
     match = ENDPOINT.match(text)
-    if match is None or int(match[3]) > 65535:
-        raise _wrong(f"{shown(text)} is not HOST:PORT", "write it like 10.0.0.1:0, 0 for any port that is free")
+    if match is None or int(match["port"]) > 65535 or (match["v6"] and not _is_v6(match["v6"])):
+        like = "write it like 10.0.0.1:0 or [fd00::1]:0, 0 for any port that is free"
+        raise _wrong(f"{shown(text)} is not HOST:PORT", like)
     return text
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Relay(Part):
@@ -37,12 +47,13 @@ class Relay(Part):
 
     @model_validator(mode="after")
     def _reached(self) -> Relay:
-        if self.host == ANYWHERE and self.address is None:
+        if self.host in ANYWHERE and self.address is None:
             raise _wrong("listens everywhere and has no address", "give address: what compute nodes call this host")
         return self
 
     @property
     def host(self) -> str:
+        """An IPv6 address in brackets."""
         return self.listen.rpartition(":")[0]
 
     @property

@@ -130,7 +130,10 @@ def test_a_client_dials_the_relay_and_expects_its_server() -> None:
     [
         ({"listen": "10.0.0.1"}, "is not HOST:PORT"),
         ({"listen": "10.0.0.1:70000"}, "is not HOST:PORT"),
-        ({"listen": "[::1]:0"}, "is not HOST:PORT"),
+        ({"listen": "::1:0"}, "is not HOST:PORT"),
+        ({"listen": "[::1]"}, "is not HOST:PORT"),
+        ({"listen": "[fd00::1::]:0"}, "is not HOST:PORT"),
+        ({"listen": "[::]:0"}, "has no address"),
         ({"listen": "0.0.0.0:0"}, "has no address"),
         ({"listen": "10.0.0.1:0", "connections": 0}, "slurm.relay.connections"),
         ({"listen": "10.0.0.1:0", "open": True}, "slurm.relay"),
@@ -158,10 +161,10 @@ class Capitals:
         self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> Address:
-        self._listening = await asyncio.start_server(self._answer, LOCAL, 0, ssl=self.server_side)
+        self._listening = await asyncio.start_server(self.answer, LOCAL, 0, ssl=self.server_side)
         return Address(LOCAL, self._listening.sockets[0].getsockname()[1])
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         with contextlib.suppress(OSError, ssl.SSLError):
             while line := await reader.readline():
@@ -169,8 +172,10 @@ class Capitals:
                 await writer.drain()
         writer.close()
 
-    async def dial(self, port: int, name: str = NAME) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        streams = await asyncio.open_connection(LOCAL, port, ssl=self.client_side, server_hostname=name)
+    async def dial(
+        self, port: int, name: str = NAME, host: str = LOCAL
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        streams = await asyncio.open_connection(host, port, ssl=self.client_side, server_hostname=name)
         self._writers.append(streams[1])
         return streams
 
@@ -333,6 +338,35 @@ async def test_the_port_is_the_same_after_a_restart_and_another_only_if_it_is_ta
     named = Wanted.model_validate({"listen": f"{LOCAL}:0", "address": "login1.cluster"})
     async with gate.opened(named, directory) as fifth:
         assert fifth == f"login1.cluster:{third.rpartition(':')[2]}"
+    directory.close()
+
+
+async def test_client_and_server_by_ipv6(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with bed(tmp_path) as made:
+        server = await asyncio.start_server(made.server.answer, "::1", 0, ssl=made.server.server_side)
+        port = server.sockets[0].getsockname()[1]
+        where = address(Server(f"grpcs://[::1]:{port}", NAME))
+        assert where is not None
+
+        async def look() -> Routes:
+            return {NAME: where}
+
+        through = relay.Relay(look, 1)
+        try:
+            streams = await made.server.dial(await through.start("[::1]", [0]), host="::1")
+            assert await made.says(streams, b"one\n") == b"ONE\n"
+        finally:
+            await through.close()
+            server.close()
+    directory = StateDirectory(tmp_path / "state")
+    directory.hold()
+    async with gate.opened(Wanted.model_validate({"listen": "[::1]:0"}), directory) as reached:
+        assert relayed(Server("grpcs://[fd00::9]:8443", NAME), reached).url == f"grpcs://{reached}"
+        assert reached.startswith("[::1]:")
     directory.close()
 
 

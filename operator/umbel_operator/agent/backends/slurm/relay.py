@@ -39,10 +39,11 @@ class Relay:
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, host: str, ports: Sequence[int]) -> int:
-        """Listens at the first of ``ports`` that is free, and says which. Raises OSError."""
+        """Listens at the first of ``ports`` that is free, and says which. ``host``: an IPv6 address in brackets. Raises
+        OSError."""
         for port in ports:
             try:
-                self._listening = await asyncio.start_server(self._accept, host, port, limit=CHUNK)
+                self._listening = await asyncio.start_server(self._accept, host.strip("[]"), port, limit=CHUNK)
                 break
             except OSError:
                 if port == ports[-1]:
