@@ -78,6 +78,19 @@ def test_the_uninstall_hook_uses_every_right_that_it_has(hub: _api.Api, keep: bo
     assert bool(hub.kubectl("get", "fj,silo", "-A", "-o", "name")) == keep
 
 
+def test_a_hub_whose_uninstallation_has_failed_is_brought_back(hub: _api.Api) -> None:
+    """Its hook is played to where the operator has stopped; no pod runs here, and so the hook ends in time."""
+    replicas = lambda: hub.kubectl("get", "deploy", "umbel-operator", *WHERE, "-o", "jsonpath={.spec.replicas}")  # noqa: E731
+    command = [UMBEL, "hub", "uninstall", "--keep", "--timeout=30", "--namespace", SYSTEM]
+    subprocess.run([*command, "--kubeconfig", hub.kubeconfig], check=True, timeout=120)
+    with pytest.raises(ClusterError):
+        helm(hub, "uninstall", HUB, "--timeout=1s")
+    assert replicas() == "0"
+    helm(hub, "rollback", HUB, "1")
+    assert replicas() == "1"
+    helm(hub, "upgrade", HUB, charts.HUB)
+
+
 def test_the_test_uses_every_right_that_it_has(hub: _api.Api) -> None:
     asked(hub, "tests/hub.yaml", "umbel-hub-test", ["check"])
 
