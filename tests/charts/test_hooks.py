@@ -1,4 +1,4 @@
-"""Tests and hooks of the hub's chart on a real API server: what they may do, and what is left of one that fails."""
+"""Tests and hooks of the charts on a real API server: what they may do, and what is left of one that fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,14 @@ from umbel_cluster import charts
 from umbel_cluster.tools import ClusterError
 
 from umbel_operator import names
+from umbel_operator.agent.federatedclient import CLIENT
 
 from .conftest import ROOT
 from .installed import HUB, SYSTEM, UMBEL
 
 pytestmark = pytest.mark.api
 
+Objects = list[dict[str, Any]]
 WHERE = ("-n", SYSTEM)
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 INSTALL = (ROOT / "docs/install.md").read_text("utf-8")
@@ -39,26 +42,32 @@ def hub(api: _api.Api) -> Iterator[_api.Api]:
     helm(api, "install", HUB, charts.HUB, "--create-namespace")
     yield api
     helm(api, "uninstall", HUB, "--no-hooks", "--ignore-not-found")
+    api.kubectl("delete", "pod,job", *WHERE, "-l", f"app.kubernetes.io/instance={HUB}")
 
 
 def helm(api: _api.Api, *args: Any) -> str:
     return charts.helm(*args, *WHERE, kubeconfig=api.kubeconfig)
 
 
-def asked(hub: _api.Api, template: str, account: str, command: list[str], *values: str) -> None:
-    """As the hook's account, with the rights that the template gives it: all are used, and none is lacked."""
-    made = [o for o in charts.rendered(charts.HUB, f"--show-only=templates/{template}", *values) if o["kind"] in RIGHTS]
-    hub.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(made))
-    user = f"system:serviceaccount:{SYSTEM}:{account}"
-    before = len(list(hub.calls(user)))
-    where = ["--namespace", SYSTEM, "--kubeconfig", hub.kubeconfig_for(SYSTEM, account)]
-    done = subprocess.run([UMBEL, "hub", *command, *where], capture_output=True, text=True, timeout=120)
-    calls = list(hub.calls(user))[before:]
-    granted = {right for obj in made for right in rights.granted(obj.get("rules", ()))}
+def asked(api: _api.Api, rights_of_hook: Objects, namespace: str, account: str, *command: str | Path) -> None:
+    """As the hook's account, with the rights that the chart gives it: all are used, and none is lacked."""
+    api.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights_of_hook))
+    user = f"system:serviceaccount:{namespace}:{account}"
+    before = len(list(api.calls(user)))
+    where = ["--namespace", namespace, "--kubeconfig", api.kubeconfig_for(namespace, account)]
+    done = subprocess.run([UMBEL, *command, *where], capture_output=True, text=True, timeout=120)
+    calls = list(api.calls(user))[before:]
+    granted = {right for obj in rights_of_hook for right in rights.granted(obj.get("rules", ()))}
     assert not rights.refused(calls), done.stdout + done.stderr
     assert rights.unused(granted, rights.used(calls)) == []
     assert rights.too_wide(granted, rights.used(calls)) == []
-    hub.kubectl("delete", "-f", "-", input=yaml.safe_dump_all(made))
+    api.kubectl("delete", "-f", "-", input=yaml.safe_dump_all(rights_of_hook))
+
+
+def rights_in(chart: Path, template: str, *values: str, **where: str) -> Objects:
+    return [
+        o for o in charts.rendered(chart, f"--show-only=templates/{template}", *values, **where) if o["kind"] in RIGHTS
+    ]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -73,8 +82,9 @@ def test_the_uninstall_hook_uses_every_right_that_it_has(hub: _api.Api, keep: bo
     server = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": spec}
     silo = {"apiVersion": "umbel.dev/v1alpha1", "kind": "Silo", "metadata": {"name": "hospital-a"}, "spec": {}}
     hub.kubectl("apply", "-f", "-", input=yaml.safe_dump_all([job, server, silo]))
-    command = ["uninstall", "--timeout=30", *(["--keep"] if keep else [])]
-    asked(hub, "uninstall.yaml", "umbel-hub-uninstall", command, f"--set=crds.keep={json.dumps(keep)}")
+    hook = rights_in(charts.HUB, "uninstall.yaml", f"--set=crds.keep={json.dumps(keep)}")
+    command = ["hub", "uninstall", "--timeout=30", *(["--keep"] if keep else [])]
+    asked(hub, hook, SYSTEM, "umbel-hub-uninstall", *command)
     assert bool(hub.kubectl("get", "fj,silo", "-A", "-o", "name")) == keep
 
 
@@ -92,7 +102,40 @@ def test_a_hub_whose_uninstallation_has_failed_is_brought_back(hub: _api.Api) ->
 
 
 def test_the_test_uses_every_right_that_it_has(hub: _api.Api) -> None:
-    asked(hub, "tests/hub.yaml", "umbel-hub-test", ["check"])
+    asked(hub, rights_in(charts.HUB, "tests/hub.yaml"), SYSTEM, "umbel-hub-test", "hub", "check")
+
+
+def test_the_silos_hook_uses_every_right_that_it_has_beyond_the_agents(api: _api.Api, tmp_path: Path) -> None:
+    """Besides a client with its state, there is what the administrator was asked and has answered."""
+    where, values = {"release": "ward", "namespace": "ward"}, ("--set=site.silo=ward", "--set=hub.existingSecret=hub")
+    api.kubectl("apply", "-f", "-", input=charts.account(charts.SILO, "ward", *values, release="ward"))
+    site = tmp_path / "site.yaml"
+    site.write_text("silo: ward\nretainState: false\n")
+    asks = {names.SILO: "ward", names.COMPONENT: "approvals"}
+    of_client = {names.SILO: "ward", CLIENT: "digits"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    left = [
+        ("ConfigMap", "umbel-requests-ward", asks, {}),
+        ("ConfigMap", "umbel-answers-ward", asks, {}),
+        ("Secret", "ward-agent-hub-renewed", {}, {}),
+        ("Secret", "digits", of_client, {}),
+        ("NetworkPolicy", "digits", of_client, {"spec": {"podSelector": {}}}),
+        ("PersistentVolumeClaim", "digits", of_client, {"spec": claim}),
+    ]
+    groups = {"NetworkPolicy": "networking.k8s.io/v1"}
+    made = [
+        {"apiVersion": groups.get(kind, "v1"), "kind": kind, "metadata": {"name": name, "labels": labels}, **more}
+        for kind, name, labels, more in left
+    ]
+    deployment = charts.rendered(charts.SILO, "--show-only=templates/deployment.yaml", *values, **where)
+    api.kubectl("apply", "-n", "ward", "-f", "-", input=yaml.safe_dump_all([*made, *deployment]))
+    pods = "app.kubernetes.io/name=umbel-agent,app.kubernetes.io/instance=ward"
+    given = ["--deployment=ward-agent", f"--pods={pods}", "--hub-secret=ward-agent-hub-renewed", "--timeout=60"]
+    hook = rights_in(charts.SILO, "uninstall.yaml", *values, **where)
+    asked(api, hook, "ward", "ward-agent", "agent", "uninstall", f"--site={site}", *given)
+    kinds = "pod,configmap,secret,networkpolicy,pvc"
+    there = api.kubectl("get", kinds, "-n", "ward", "-o", "name").split()
+    assert there == ["configmap/kube-root-ca.crt"]
 
 
 def test_what_fails_leaves_what_has_its_log_and_no_right(hub: _api.Api) -> None:

@@ -32,11 +32,10 @@ def rendered(chart: Path, *args: str | Path, release: str = "umbel", namespace: 
     return [obj for obj in yaml.safe_load_all(text) if obj]
 
 
-def account(chart: Path, namespace: str, *args: str) -> str:
+def account(chart: Path, namespace: str, *args: str, release: str = "umbel") -> str:
     """The chart's account and its rights alone, for a program that runs outside a pod; for kubectl apply."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     own: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     shown = [f"--show-only=templates/{name}" for name in ACCOUNT]
-    return json.dumps(
-        {"apiVersion": "v1", "kind": "List", "items": [own, *rendered(chart, *shown, *args, namespace=namespace)]}
-    )
+    made = rendered(chart, *shown, *args, release=release, namespace=namespace)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [own, *made]})

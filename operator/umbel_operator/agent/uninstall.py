@@ -12,13 +12,14 @@ from umbel_operator.agent.approvals.store import approvals
 from umbel_operator.agent.backends.kubernetes.backend import KubernetesBackend
 from umbel_operator.agent.federatedclient import CLIENT, SILO
 from umbel_operator.agent.site import Site
+from umbel_operator.scaling import scale_down
 
 LOOK_SECONDS = 1.0
 
 
 async def stop_agent(silo: kube.Kube, namespace: str, deployment: str, pods: str, end: float) -> None:
     """First of all: a living agent would make its clients anew. Raises TimeoutError."""
-    await silo.patch(kube.DEPLOYMENT, deployment, namespace, {"spec": {"replicas": 0}})
+    await scale_down(silo, deployment, namespace)
     while await silo.list(kube.POD, namespace, selector=pods):
         if time.monotonic() > end:
             raise TimeoutError(f"the agent's pod ({pods}) is still there; it would start its clients again")

@@ -30,6 +30,7 @@ from umbel_operator.kube import (
     Object,
     Objects,
 )
+from umbel_operator.scaling import scale_down
 
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 45.0  # for the operator's pod alone, whose grace is 30; the hook lives 60 s longer than its time
@@ -95,30 +96,13 @@ class Uninstall:
         return bool(found and (found.get("status") or {}).get("readyReplicas"))
 
     async def _stop_operator(self) -> None:
-        await self._scale_down()
+        await scale_down(self._kube, self._deployment, self._namespace)
         end = max(self._end, time.monotonic() + STOP_SECONDS)
         while await self._kube.list(POD, self._namespace, selector=self._operator):
             if time.monotonic() > end:
                 raise TimeoutError("the operator's pod is still there; what comes next would be undone by it")
             await asyncio.sleep(LOOK_SECONDS)
         self._say("the operator has stopped")
-
-    async def _scale_down(self) -> None:
-        """The number of replicas is left to no manager: should the uninstallation fail, a rollback applies the chart's
-        again, and would find a conflict."""
-        stopped = {"spec": {"replicas": 0}}
-        while found := await self._kube.patch(DEPLOYMENT, self._deployment, self._namespace, stopped):
-            meta = found["metadata"]
-            owners = meta.get("managedFields") or []
-            others = [owner for owner in owners if owner["fieldsV1"] != {"f:spec": {"f:replicas": {}}}]
-            if others == owners:
-                return
-            body = {"metadata": {"managedFields": others, "resourceVersion": meta["resourceVersion"]}}
-            try:
-                await self._kube.patch(DEPLOYMENT, self._deployment, self._namespace, body)
-            except ApiError as error:
-                if error.status != 409:
-                    raise
 
     async def _stop_servers(self) -> None:
         # Without its stamp the next operator does not take it for what it applied, and starts it again.
