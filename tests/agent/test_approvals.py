@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 from agent.federation import Agent, Federation, federation, process_site, running, until
+from agent.ordinary import ORDINARY, USER
 from umbel_cluster.api import Api
-from umbel_slurm.processes import program
 
 from umbel_operator.agent.policy import WORDS
 
 pytestmark = [pytest.mark.api, pytest.mark.process]
 
 SILO = "desk-asked"
-# Whoever runs the test owns the files, but has there another number than root's, and none of its powers.
-USER = 1000
-ORDINARY = [program("unshare"), "--user", f"--map-user={USER}", f"--map-group={USER}", "--"]
 PATTERN, NOTE = "registry.example.org/acme/exam*", "not before the ethics board has met"
 WHO = "ada-of-radiology"
 OTHER_FLOORS = {"minCohort": 4, "minExamples": 11}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from agent.ordinary import ORDINARY
 from cluster.federation import unasked
 from umbel_cluster.api import Api
 from umbel_cluster.processes import free_port
@@ -86,7 +87,8 @@ class Hub:
 
 
 class Agent:
-    """``state``: its folder. It runs plain processes, of which these tests start none."""
+    """``state``: its folder. Whoever joins and runs it is an ordinary user. It runs plain processes, of which these
+    tests start none."""
 
     def __init__(self, silo: str, folder: Path) -> None:
         self.silo = silo
@@ -103,7 +105,7 @@ class Agent:
         (self.state / "membership.json").write_text(json.dumps({**self.membership, **changes}))
 
     def join(self, bundle: Path, *, fails: bool = False, environment: dict[str, str] | None = None) -> str:
-        command = [UMBEL, "agent", "join", bundle, "--state-dir", self.state]
+        command = [*ORDINARY, UMBEL, "agent", "join", bundle, "--state-dir", self.state]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, env=environment)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -133,7 +135,7 @@ class Agent:
     def _run(self, more: dict[str, Any], *words: Any) -> None:
         site = {"silo": self.silo, "policy": unasked("registry.*/*"), "retainState": False, **more}
         (self.folder / "site.yaml").write_text(yaml.safe_dump(site))
-        command = [UMBEL, "agent", "run", "--site", self.folder / "site.yaml", "--backend", *words]
+        command = [*ORDINARY, UMBEL, "agent", "run", "--site", self.folder / "site.yaml", "--backend", *words]
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen([*map(str, command)], stderr=log)
 
