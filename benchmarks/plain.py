@@ -11,9 +11,10 @@ import urllib.parse
 
 import grpc
 
+from umbel.wire.credentials import Credentials
 from umbel.wire.grpc_connection import OPTIONS, GrpcConnection
 from umbel.wire.grpc_listener import Context, GrpcListener
-from umbel.wire.transport import Credentials, Limits, Service
+from umbel.wire.transport import Limits, Service
 
 
 class PlainListener(GrpcListener):

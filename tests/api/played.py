@@ -17,8 +17,8 @@ from umbel_cluster.api import Api
 from umbel_cluster.rest import UMBEL
 
 from umbel.server.endpoints import serve_admin
+from umbel.wire.credentials import Credentials
 from umbel.wire.pki import operator_id
-from umbel.wire.transport import Credentials
 
 from .hub import until
 

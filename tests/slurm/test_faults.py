@@ -12,6 +12,7 @@ from umbel_slurm.processes import is_alive, kill, until
 from umbel_slurm.site import CONTROLLER, Site
 
 from umbel_operator.agent.batch.base import OutcomeUnknown, Rejected, Unavailable
+from umbel_operator.agent.batch.commands import KEPT
 from umbel_operator.agent.batch.slurm import Slurm
 from umbel_operator.agent.batch.standing import Phase
 
@@ -27,6 +28,15 @@ async def test_a_job_that_ends_by_itself_and_gets_nothing_of_the_agents(desk: De
     assert (job.name, job.comment, job.nodes) == ("umbel-test", "umbel silo=a job=b/c", ("n1",))
     assert job.submitted <= job.started <= job.ended  # type: ignore[operator]
     assert desk.said() == f".\n{desk.folder}\n"
+
+
+async def test_a_jobs_environment_is_slurms_and_what_its_commands_need(desk: Desk) -> None:
+    """No login shell of the user's is run for it, which takes as long as it likes."""
+    id = await desk.submit(["env", "-0"])
+    await desk.until_phase(id, Phase.ENDED)
+    names = {entry.partition("=")[0] for entry in desk.said().split("\0") if entry}
+    slurms = {name for name in names if name.startswith(("SLURM", "SRUN_"))}
+    assert names - slurms <= {*KEPT, "ENVIRONMENT", "HOSTNAME", "PWD", "TMPDIR"}
 
 
 async def test_the_two_sites_know_nothing_of_one_another(desk: Desk, large: Site) -> None:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 
 def certificate(credentials: Credentials) -> x509.Certificate:

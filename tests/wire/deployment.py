@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 JOB, NAMESPACE, UID = "tiny", "default", "uid-of-tiny"
 SERVER_NAME = pki.server_name(JOB, NAMESPACE)

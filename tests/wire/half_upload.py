@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from umbel.wire import umbel_pb2 as pb
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 from .speaking import Member, dial
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from umbel.wire import frames, grpc_credentials
 from umbel.wire import umbel_pb2 as pb
+from umbel.wire.credentials import Credentials
 from umbel.wire.layout import Layout
-from umbel.wire.transport import Credentials
 
 from .deployment import PATIENCE, SERVER_NAME, UID, awaited
 

@@ -13,7 +13,8 @@ from cryptography import x509
 
 from umbel.wire import grpc_connection, pki
 from umbel.wire import umbel_pb2 as pb
-from umbel.wire.transport import Credentials, TransportError
+from umbel.wire.credentials import Credentials
+from umbel.wire.transport import TransportError
 
 from .cohort import MALLORY, SILOS, Cohort
 from .deployment import SERVER_NAME, UID, Deployment, certify

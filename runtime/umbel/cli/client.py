@@ -25,8 +25,9 @@ from umbel.client.ranks.leader import RankLost, leading
 from umbel.client.ranks.place import Place, place
 from umbel.client.session import Member, Refused, Stuck
 from umbel.client.silo import AppError, Site
+from umbel.wire.credentials import Credentials
 from umbel.wire.registry import transport_for
-from umbel.wire.transport import Connection, Credentials
+from umbel.wire.transport import Connection
 
 STOP_SECONDS = 10.0  # less than a pod, or `umbel run`, gives it
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 Stamps = tuple[tuple[int, int, int], ...]
 

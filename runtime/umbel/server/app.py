@@ -45,8 +45,9 @@ from umbel.server.sessions import Sessions
 from umbel.server.traffic import Traffic
 from umbel.server.uploads import Uploads
 from umbel.wire import pki, registry
+from umbel.wire.credentials import Credentials
 from umbel.wire.layout import LayoutError
-from umbel.wire.transport import Credentials, Limits, Listener, TransportError
+from umbel.wire.transport import Limits, Listener, TransportError
 
 COMPLETE, FAILED, MISCONFIGURED, FAULT, STOPPED = 0, 1, 2, 70, 75
 USER_ERRORS = (

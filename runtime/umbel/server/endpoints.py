@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from umbel.server.admin_tls import FreshContext, identity
+from umbel.wire.credentials import Credentials
 from umbel.wire.listening import stop_accepting
-from umbel.wire.transport import Credentials
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MEMBERS = 1_000

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from umbel.wire import frames, grpc_credentials, grpc_keepalive
 from umbel.wire import umbel_pb2 as pb
+from umbel.wire.credentials import Credentials
 from umbel.wire.grpc_listener import SERVICE
-from umbel.wire.transport import Bytes, Credentials, TransportError
+from umbel.wire.transport import Bytes, TransportError
 
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 

@@ -14,7 +14,7 @@ os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES128-GCM-SHA256"
 
 import grpc
 
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 SPIFFE = "spiffe://"
 

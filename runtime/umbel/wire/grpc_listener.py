@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 
 from umbel.wire import frames, grpc_credentials, grpc_keepalive, pki
 from umbel.wire import umbel_pb2 as pb
-from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service
+from umbel.wire.credentials import Credentials
+from umbel.wire.transport import Bytes, Limits, Refusal, Service
 
 import grpc  # isort: skip  (after grpc_credentials: the environment comes first)
 

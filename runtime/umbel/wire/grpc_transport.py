@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from umbel.wire.credentials import Credentials
 from umbel.wire.grpc_connection import GrpcConnection
 from umbel.wire.grpc_listener import GrpcListener
-from umbel.wire.transport import Credentials, Limits, Service
+from umbel.wire.transport import Limits, Service
 
 
 class GrpcTransport:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 TRUST_DOMAIN = "umbel.local"
 CERTIFICATE_HOURS = 24.0

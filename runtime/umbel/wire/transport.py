@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from umbel.wire import umbel_pb2 as pb
+from umbel.wire.credentials import Credentials
 
 Bytes = bytes | bytearray | memoryview
 
@@ -35,15 +35,6 @@ class Refusal(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """PEM files of one identity, read again whenever they change on disk."""
-
-    certificate: Path
-    key: Path
-    authorities: Path
 
 
 @dataclass(frozen=True, slots=True)

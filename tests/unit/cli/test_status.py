@@ -13,7 +13,7 @@ from aiohttp import web
 
 from umbel.cli.running import status
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 BODY = {
     "phase": "Training",

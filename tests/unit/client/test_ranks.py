@@ -26,7 +26,7 @@ from umbel.client.silo import Site
 from umbel.client.steps import Progress
 from umbel.client.worker import Worker
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 HOST = "127.0.0.1"
 STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}

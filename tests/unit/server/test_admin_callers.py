@@ -16,7 +16,7 @@ import pytest
 from umbel.server import endpoints
 from umbel.server.endpoints import MAX_BODY_BYTES, MAX_MEMBERS
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 DOMAIN = "umbel.local"
 OPERATOR, SILO = pki.operator_id(DOMAIN), pki.silo_id(DOMAIN, "hospital-a")

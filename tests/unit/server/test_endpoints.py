@@ -21,8 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from umbel.server import endpoints
 from umbel.server.endpoints import Endpoint
 from umbel.wire import pki
+from umbel.wire.credentials import Credentials
 from umbel.wire.pki import Authority
-from umbel.wire.transport import Credentials
 
 TRUST = "umbel.local"
 OPERATOR, OBSERVER = pki.operator_id(TRUST), pki.observer_id(TRUST)

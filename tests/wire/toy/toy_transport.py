@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from umbel.wire import frames
 from umbel.wire import umbel_pb2 as pb
-from umbel.wire.transport import Bytes, Credentials, Limits, Refusal, Service, TransportError
+from umbel.wire.credentials import Credentials
+from umbel.wire.transport import Bytes, Limits, Refusal, Service, TransportError
 
 Message = TypeVar("Message", pb.GetModelRequest, pb.UpdateHeader, pb.Evaluation)
 

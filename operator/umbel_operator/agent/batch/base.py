@@ -52,7 +52,8 @@ class BatchScheduler(Protocol):
     """Every method raises Unavailable or Rejected, within a time limit of its own."""
 
     async def submit(self, script: str, options: Options) -> str:
-        """The new job's id. The script gets none of this process' environment. Raises OutcomeUnknown too."""
+        """The new job's id. Of this process' environment the script gets what the scheduler's commands need, and no
+        more. Raises OutcomeUnknown too."""
         ...
 
     async def queue(self) -> Sequence[BatchJob]:

@@ -31,7 +31,12 @@ class Done:
 
 
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: environment[name] for name in KEPT if name in environment} | FIXED
+    return inherited(environment) | FIXED
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a job has of it too."""
+    return {name: environment[name] for name in KEPT if name in environment}
 
 
 async def run(argv: Sequence[str], *, environment: Mapping[str, str], input: str = "", seconds: float) -> Done:

@@ -85,7 +85,9 @@ class Options:
         yield f"--output={str(self.output).replace('%', '%%')}"
         yield "--open-mode=append"
         yield "--no-requeue"
-        yield "--export=NIL"
+        # All that sbatch itself is given, which is little. With anything less, Slurm 22.05 also with NIL, the node runs
+        # a login shell of the user's for its environment, and fails itself when that does not end in time.
+        yield "--export=ALL"
         yield f"--time={-(-self.time_seconds // MINUTE)}"
         yield f"--signal=TERM@{self.term_seconds}"
         yield f"--ntasks={self.tasks}"

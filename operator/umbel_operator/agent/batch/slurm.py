@@ -20,7 +20,8 @@ class Slurm:
     """``environment``: the agent's own, of which the commands get what they need."""
 
     def __init__(self, environment: Mapping[str, str] | None = None, seconds: float = COMMAND_SECONDS) -> None:
-        self._environment = commands.scrubbed(os.environ if environment is None else environment)
+        given = os.environ if environment is None else environment
+        self._environment, self._inherited = commands.scrubbed(given), commands.inherited(given)
         self._seconds = seconds
 
     async def submit(self, script: str, options: Options) -> str:
@@ -29,7 +30,7 @@ class Slurm:
         except ValueError as error:
             raise Rejected(str(error)) from None
         try:
-            done = await self._run(["sbatch", "--parsable", *arguments], script)
+            done = await self._run(["sbatch", "--parsable", *arguments], script, self._inherited)
         except TimedOut:
             raise OutcomeUnknown(f"sbatch did not end within {self._seconds:g} s; the job may exist") from None
         if done.code == 0:
@@ -87,9 +88,10 @@ class Slurm:
         except TimedOut:
             raise Unavailable(f"{argv[0]} did not end within {self._seconds:g} s") from None
 
-    async def _run(self, argv: list[str], input: str = "") -> Done:
+    async def _run(self, argv: list[str], input: str = "", environment: Mapping[str, str] | None = None) -> Done:
+        own = self._environment if environment is None else environment
         try:
-            return await commands.run(argv, environment=self._environment, input=input, seconds=self._seconds)
+            return await commands.run(argv, environment=own, input=input, seconds=self._seconds)
         except NotInstalled as error:
             raise _Missing(f"{error} cannot be run; put Slurm's commands on the agent's PATH") from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from umbel.cli.running.directory import RunDirectory
 from umbel.wire import pki
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)

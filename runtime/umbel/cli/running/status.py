@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from umbel.cli import records
-from umbel.wire.transport import Credentials
+from umbel.wire.credentials import Credentials
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 

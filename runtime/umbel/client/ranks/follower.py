@@ -19,8 +19,8 @@ from umbel.client.seeding import seed_globals
 from umbel.client.silo import Site
 from umbel.client.steps import Progress
 from umbel.client.worker import Worker
+from umbel.wire.credentials import Credentials
 from umbel.wire.layout import Array
-from umbel.wire.transport import Credentials
 
 log = logging.getLogger("umbel.client")
 

@@ -24,8 +24,8 @@ from umbel.client.ranks.peer import Peer
 from umbel.client.ranks.place import Place
 from umbel.client.ranks.points import Points
 from umbel.client.steps import Progress
+from umbel.wire.credentials import Credentials
 from umbel.wire.layout import Array
-from umbel.wire.transport import Credentials
 
 Result = TypeVar("Result")
 

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from umbel.client.ranks.messages import LINE_BYTES, ChannelError
 from umbel.client.ranks.place import Place
+from umbel.wire.credentials import Credentials
 from umbel.wire.pki import write_private
-from umbel.wire.transport import Credentials
 
 MEETING_SECONDS = 300.0  # until every rank is there; a shared file system may take a minute to show a file
 DIAL_SECONDS = 10.0

@@ -21,7 +21,7 @@ def test_every_job() -> None:
         "--output=/shared/100%%.log",
         "--open-mode=append",
         "--no-requeue",
-        "--export=NIL",
+        "--export=ALL",
         "--time=61",
         "--signal=TERM@180",
         "--ntasks=1",
