@@ -42,8 +42,15 @@ async def test_commands_see_nothing_that_would_become_an_option(slurm: Slurm, pr
     program("sbatch", f"env >{tmp_path}/env; cat >{tmp_path}/script; echo 12")
     assert await slurm.submit("#!/bin/sh\ntrue\n", options(tmp_path)) == "12"
     seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
-    assert seen.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {"PATH", "SLURM_CONF", "LC_ALL", "SLURM_TIME_FORMAT"}
+    assert seen.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {"PATH", "SLURM_CONF"}, "the job will have them too"
     assert (tmp_path / "script").read_text() == "#!/bin/sh\ntrue\n"
+
+
+async def test_commands_speak_as_they_are_understood(slurm: Slurm, program: Program, tmp_path: Path) -> None:
+    program("squeue", f"env >{tmp_path}/env")
+    assert await slurm.queue() == []
+    seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert seen.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {"PATH", "SLURM_CONF", "LC_ALL", "SLURM_TIME_FORMAT"}
 
 
 async def test_an_sbatch_that_prints_something_else_may_have_submitted(
