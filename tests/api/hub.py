@@ -93,11 +93,12 @@ def until(
     told: Callable[[], str] = lambda: "",
     every: float = 0.1,
 ) -> Any:
+    """A look may be a program's start: no more than half of the time goes into looking."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while (looked := time.monotonic()) < end:
         if found := true():
             return found
-        time.sleep(every)
+        time.sleep(max(every, time.monotonic() - looked))
     raise AssertionError(f"{what}: not within {seconds:.0f} s\n{told()}")
 
 

@@ -83,7 +83,6 @@ def _serves(api: Api, versions: dict[str, bool]) -> None:
     definition = json.loads(api.kubectl("get", "crd", "tlsroutes.gateway.networking.k8s.io", "-o", "json"))
     for version in definition["spec"]["versions"]:
         version["served"] = versions.get(version["name"], False)
-    del definition["metadata"]["managedFields"]
     api.kubectl("replace", "-f", "-", input=json.dumps(definition))
 
     def seen() -> bool:

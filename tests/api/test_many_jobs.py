@@ -17,6 +17,7 @@ pytestmark = pytest.mark.api
 
 JOBS = 200
 PATIENCE = 900.0  # for some 3,000 writes on a machine that is busy with other tests
+LOOK = 2.0  # seconds between two lists of hundreds
 SILOS = ["one", "two", "three"]
 
 
@@ -30,15 +31,15 @@ def test_two_hundred_at_once_and_then_rest(api: Api, tmp_path: Path) -> None:
         try:
             listed = {"apiVersion": "v1", "kind": "List", "items": [namespace, *jobs]}
             api.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(listed))
-            until(lambda: _count(api, "sts", "many") == JOBS, "a server for each", PATIENCE)
-            until(lambda: _count(api, "fc", None) >= JOBS * len(SILOS), "clients for each", PATIENCE)
+            until(lambda: _count(api, "sts", "many") == JOBS, "a server for each", PATIENCE, every=LOOK)
+            until(lambda: _count(api, "fc", None) >= JOBS * len(SILOS), "clients for each", PATIENCE, every=LOOK)
             seen = [-1]
             until(
                 lambda: _same_as_last(seen, len(proxy.calls)), "rest: nothing written for five seconds", 240, every=5.0
             )
             for job in jobs:  # kubectl deletes no more than a few a second, or all in one call that may time out
                 assert api.client.status("DELETE", f"{UMBEL}/namespaces/many/federatedjobs/{_name(job)}") == 200
-            until(lambda: _count(api, "fj", "many") == 0, "all deleted", PATIENCE)
+            until(lambda: _count(api, "fj", "many") == 0, "all deleted", PATIENCE, every=LOOK)
             assert operator.runs, operator.log()
         finally:
             operator.kill()

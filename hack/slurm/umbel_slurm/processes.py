@@ -29,11 +29,13 @@ def program(name: str) -> str:
 
 
 def until(happened: Callable[[], bool], what: str, seconds: float = 120, every: float = 0.1) -> None:
-    deadline = time.monotonic() + seconds
+    """A look may be a program's start: no more than half of the time goes into looking."""
+    deadline = (looked := time.monotonic()) + seconds
     while not happened():
-        if time.monotonic() > deadline:
+        if (now := time.monotonic()) > deadline:
             raise SlurmError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(every)
+        time.sleep(max(every, now - looked))
+        looked = time.monotonic()
 
 
 def free_ports(count: int) -> list[int]:
