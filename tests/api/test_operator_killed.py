@@ -1,6 +1,8 @@
 """The operator is killed at every single write of a job's life; the next one ends where an undisturbed one does.
 
-There is no node here: the job's server is played (`played.py`).
+A read changes nothing, and an operator keeps nothing but memory: one that is killed at a read leaves what one leaves
+that is killed after the write before it. So of the reads one of each kind is tried. There is no node here: the job's
+server is played (`played.py`).
 """
 
 from __future__ import annotations
