@@ -177,7 +177,7 @@ class JobLoop:
         written: list[Object] = []
         address = admin_address(self._seen.objects, self._obj)
         planned_for = self._obj["metadata"].get("generation")
-        self._obj = await self._parts.hands.execute(self._obj, plan, self._memory, address, written.append)
+        self._wrote(await self._parts.hands.execute(self._obj, plan, self._memory, address, written.append))
         if self._obj["metadata"].get("generation") != planned_for:
             self.wake()  # edited meanwhile; the watch tells of that later, and of what is older than this
         for action in plan.actions:
@@ -190,6 +190,11 @@ class JobLoop:
                 meta = live["metadata"]
                 self._attention.client_read((meta["namespace"], meta["name"]), version(live))
         self._seen = with_written(self._seen, map(kept, written))
+
+    def _wrote(self, obj: Object) -> None:
+        """The job as it is after a write of ours, unless a watch has shown a newer one meanwhile."""
+        if version(obj) >= version(self._obj):
+            self._obj = obj
 
     def _polls(self, pod: Object | None) -> bool:
         """Whether its server is looked at regularly; of all loops it is known how many do."""
@@ -296,7 +301,7 @@ class JobLoop:
             time.time(),
         )
         others = [entry for entry in before.get("conditions") or () if entry["type"] != reasons.RECONCILED]
-        self._obj = await self._parts.hands.set_status(self._obj, {**before, "conditions": [*others, *said]})
+        self._wrote(await self._parts.hands.set_status(self._obj, {**before, "conditions": [*others, *said]}))
 
 
 class Parts:

@@ -27,3 +27,18 @@ async def test_an_edit_that_the_answer_to_a_written_status_has_in_it(generation:
     await loop._do(Plan((SetStatus({}),)))
     loop.offer(job(generation, 2))
     assert await loop._is_woken(0.0) == woken
+
+
+async def test_an_edit_that_a_watch_shows_while_the_rest_of_a_plan_is_done_is_kept() -> None:
+    """After the status is written, an Event is: the answer is older then than what the watch has shown."""
+    loops: list[JobLoop] = []
+
+    async def execute(*_: Any) -> dict[str, Any]:
+        written = job(1, 2)
+        loops[0].offer(job(2, 3))
+        return written
+
+    loops.append(JobLoop(job(1, 1), SimpleNamespace(hands=SimpleNamespace(execute=execute))))
+    await loops[0]._do(Plan((SetStatus({}),)))
+    assert loops[0].obj == job(2, 3)
+    assert await loops[0]._is_woken(0.0)
