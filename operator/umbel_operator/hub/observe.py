@@ -65,13 +65,13 @@ class Eyes:
         return Observed(objects, pod, lost, gateway, route, clients, addresses=addresses)
 
     async def _objects(self, obj: Object, route: str, applied: Container[Key]) -> dict[Key, Object]:
-        """Of the job, in its namespace."""
+        """Of the job, in its namespace. ``route``: as of `_route`."""
         meta = obj["metadata"]
         server, admin = names.server(meta["name"]), names.admin(meta["name"])
         wanted = [(kind, server) for kind in (SERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, CONFIG_MAP, STATEFUL_SET)]
         wanted += [(SERVICE, admin), (SECRET, names.server_tls(meta["name"]))]
         wanted.append((PVC, names.model_volume(meta["name"], meta["uid"])))
-        if _expose(obj).get("type") == "Gateway":
+        if route:
             wanted.append((KINDS[route, TLS_ROUTE.kind], server))
         own = (self._own(kind, name, meta["namespace"], meta["uid"]) for kind, name in wanted)
         found = [item for item in await asyncio.gather(*own) if item is not None]
@@ -121,8 +121,8 @@ class Eyes:
         )
 
     async def _route(self, obj: Object) -> str:
-        """The version of TLSRoute for a job behind a Gateway. The Gateway API's standard channel has had v1 since its
-        release 1.5; before, there is v1alpha2, in the experimental channel."""
+        """The version of TLSRoute for a job behind a Gateway, "" for any other. The Gateway API's standard channel has
+        had v1 since its release 1.5; before, there is v1alpha2, in the experimental channel."""
         if _expose(obj).get("type") != "Gateway":
             return ""
         try:
