@@ -16,6 +16,7 @@ pytestmark = pytest.mark.cluster
 
 MOVED = "silo-3"
 CLAIM, FOLDER = "scans-of-the-ward", "ct/in-2026"
+STEPS = 10
 
 
 def test_a_private_head_survives_its_pod_being_moved_and_data_stay_where_they_are(
@@ -29,8 +30,9 @@ def test_a_private_head_survives_its_pod_being_moved_and_data_stay_where_they_ar
 
 
 def heads(federation: Federation, troubled: str) -> None:
-    app = {"image": troubled, "client": "client:app", "config": {}}
-    rounds = {"total": ENDLESS, "quorum": len(SILOS), "timeoutSeconds": 300}
+    app = {"image": troubled, "client": "client:app", "config": {"steps": STEPS}}
+    # The one that is moved may send what it has; however little, that counts as a whole round of its work.
+    rounds = {"total": ENDLESS, "quorum": len(SILOS), "timeoutSeconds": 300, "rescaleCap": STEPS}
     with federation.job("heads", app=app, rounds=rounds, model={"localParameters": ["head.*"]}) as job:
         job.until_round(3)
         before = job.client_pod(MOVED)
