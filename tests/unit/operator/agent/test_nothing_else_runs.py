@@ -82,9 +82,10 @@ class Centre(Queue):
         self.submits: dict[str, Submit] = {}
 
     def do(self, action: object, steps: Any) -> None:
+        super().do(action, steps)
         if isinstance(action, Submit):
             self.submits[action.options.name] = action
-        super().do(action, steps)
+            self.become(self.jobs[-1].id, "RUNNING", started=self.now)  # what waits does not use up its time
 
     def running(self) -> Iterator[Seen]:
         for job in self.active:

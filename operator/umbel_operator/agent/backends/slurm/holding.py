@@ -107,6 +107,12 @@ class SlurmHolding(LocalHolding):
         return self._site.slurm
 
     @property
+    def begun(self) -> float | None:
+        """A start that is not written down yet counts: nobody may have looked for long."""
+        own = self._own
+        return super().begun or (self._beginning(own) if own is not None else None)
+
+    @property
     def waits(self) -> bool:
         return False  # how long a job has been queued, the scheduler knows
 
@@ -209,16 +215,21 @@ class SlurmHolding(LocalHolding):
         draft.look_again(0.0)
 
     def _note_beginning(self, own: Kept, draft: Draft) -> None:
-        """Time in the queue does not count before the first start. A job that nobody saw may have run since it was
-        submitted."""
+        if (at := self._beginning(own)) is not None:
+            self._begin(own, at, draft)
+
+    def _beginning(self, own: Kept) -> float | None:
+        """Of the attempt at hand. Time in the queue does not count before the first start. A job that nobody saw may
+        have run since it was submitted."""
         attempt = own.attempt
         job = self._job(attempt) if attempt is not None else None
         if attempt is None or (job is None and not attempt.job):
-            return
+            return None
         if job is None:
-            self._begin(own, attempt.started, draft)
-        elif job.started is not None and standing(job).phase is not Phase.QUEUED:
-            self._begin(own, min(job.started, self._now), draft)
+            return attempt.started
+        if job.started is None or standing(job).phase is Phase.QUEUED:
+            return None
+        return min(job.started, self._now)
 
     def _queued(self, attempt: Attempt, job: BatchJob, found: Standing) -> Diagnosis:
         since = job.submitted if job.submitted is not None else attempt.started
