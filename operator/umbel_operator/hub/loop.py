@@ -16,7 +16,7 @@ from umbel_operator.conditions import Condition, find, merge
 from umbel_operator.hub import course as courses
 from umbel_operator.hub import pace, reasons, server_pod
 from umbel_operator.hub.admin import Admin, Unreachable
-from umbel_operator.hub.attention import ADDRESS_SECONDS, LOOK_SECONDS, POD_SECONDS, Attention, Name
+from umbel_operator.hub.attention import ADDRESS_SECONDS, LOOK_SECONDS, POD_SECONDS, Attention, Name, Need
 from umbel_operator.hub.authority import Authority
 from umbel_operator.hub.clients import ClientBook
 from umbel_operator.hub.execute import Hands, Memory
@@ -49,7 +49,7 @@ class JobLoop:
         self._sight = ServerSight()
         self._attention = Attention()
         self._seen = Observed()
-        self._shelf: bytes | None = None  # the clients of `_seen` while nothing is done with them
+        self._shelf: bytes | None = None  # the clients of `_seen`, but in a turn
         self._at_rest: tuple[Observed, ServerSight, float] | None = None
         self._begun = "status" in obj
         self._failures = 0
@@ -150,27 +150,35 @@ class JobLoop:
         return pause * random.uniform(0.5, 1.0)
 
     async def _once(self) -> float:
-        """Seconds until the next pass."""
-        now, wakes = time.time(), self._wakes
-        await self._look()
+        """Seconds until the next pass. A turn is not held while a server is waited for."""
+        wakes = self._wakes
+        if need := self._needs():
+            async with self._parts.turns:
+                await self._look(need)
+                self._put_by()
         await self._look_at_server(self._seen.objects, self._seen.pod)
         polls = self._polls(self._seen.pod)
-        if self._rests(now):
+        if self._rests(time.time()):
             return self._poll_seconds()
+        async with self._parts.turns:
+            now = time.time()
+            plan = await self._decide_and_do(now)
+            self._put_by()
+        again = plan.again * random.uniform(0.9, 1.0)
+        still = not plan.actions and self._wakes == wakes
+        self._at_rest = (self._seen, self._sight, now + again) if still and polls else None
+        if plan.changes:
+            return 0.0
+        return min(again, self._poll_seconds()) if polls else again
+
+    async def _decide_and_do(self, now: float) -> Plan:
         seen = self._take_out()
         plan = reconcile(self._obj, self._completed(seen, now), self._parts.settings, now)
         if not self._begun:
             plan, self._begun = objects_first(plan), True
         self._seen = compared(seen, plan.settled, self._memory.applied)
         await self._do(plan)
-        again = plan.again * random.uniform(0.9, 1.0)
-        if not plan.actions:
-            self._put_by()
-        still = not plan.actions and self._wakes == wakes
-        self._at_rest = (self._seen, self._sight, now + again) if still and polls else None
-        if plan.changes:
-            return 0.0
-        return min(again, self._poll_seconds()) if polls else again
+        return plan
 
     async def _do(self, plan: Plan) -> None:
         """What is written is seen: it is not read again."""
@@ -192,8 +200,8 @@ class JobLoop:
         self._seen = with_written(self._seen, map(kept, written))
 
     def _wrote(self, obj: Object) -> None:
-        """The job as it is after a write of ours, unless a watch has shown a newer one meanwhile."""
-        if version(obj) >= version(self._obj):
+        """The job as it is after a write of ours, unless a watch has shown that, or a newer one, meanwhile."""
+        if version(obj) > version(self._obj):
             self._obj = obj
 
     def _polls(self, pod: Object | None) -> bool:
@@ -206,7 +214,9 @@ class JobLoop:
         return pace.poll_seconds(len(self._parts.polled)) * random.uniform(0.9, 1.0)
 
     def _put_by(self) -> None:
-        self._shelf, self._seen = packed(self._seen.clients), replace(self._seen, clients={})
+        """Who waits keeps little."""
+        if self._shelf is None:
+            self._shelf, self._seen = packed(self._seen.clients), replace(self._seen, clients={})
 
     def _take_out(self) -> Observed:
         if self._shelf is not None:
@@ -221,21 +231,23 @@ class JobLoop:
         before, sight, until = self._at_rest
         return before is self._seen and sight == self._sight and now < until
 
-    async def _look(self) -> None:
-        """What the API has of the job: read anew is only what may have changed."""
-        parts, obj = self._parts, self._obj
-        waits = find((obj.get("status") or {}).get("conditions"), reasons.PROGRESSING).get("reason")
+    def _needs(self) -> Need:
+        """Of what the API has of the job, what may have changed since it was read."""
+        waits = find((self._obj.get("status") or {}).get("conditions"), reasons.PROGRESSING).get("reason")
         every = ADDRESS_SECONDS if waits == reasons.WAITING_FOR_ENDPOINT else LOOK_SECONDS
         pod_every = POD_SECONDS if self._seen.pod is not None and suspicious(self._seen.pod) else LOOK_SECONDS
-        if need := self._attention.take(time.monotonic(), every, pod_every):
-            known = parts.clients.of(obj["metadata"]["uid"])
-            before = self._seen if need.clients == frozenset() else self._take_out()
-            self._seen = seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
-            for namespace, name in known if need.clients is None else need.clients:
-                if (found := seen.clients.get(name)) is not None:
-                    self._attention.client_read((namespace, name), version(found))
-                else:
-                    self._attention.client_missing((namespace, name))
+        return self._attention.take(time.monotonic(), every, pod_every)
+
+    async def _look(self, need: Need) -> None:
+        parts, obj = self._parts, self._obj
+        known = parts.clients.of(obj["metadata"]["uid"])
+        before = self._seen if need.clients == frozenset() else self._take_out()
+        self._seen = seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
+        for namespace, name in known if need.clients is None else need.clients:
+            if (found := seen.clients.get(name)) is not None:
+                self._attention.client_read((namespace, name), version(found))
+            else:
+                self._attention.client_missing((namespace, name))
 
     def _completed(self, seen: Observed, now: float) -> Observed:
         """With certificates, and what this process itself knows."""
@@ -323,6 +335,7 @@ class Parts:
         self.metrics = metrics
         self.admin = Admin(lambda: authority.context(time.time()))
         self.clients = clients
+        self.turns = asyncio.Semaphore(pace.PASSES_AT_ONCE)
         self.polled: set[str] = set()  # uids of the jobs whose servers are looked at regularly
         self.eyes = Eyes(kube)
         self.hands = Hands(kube, self.admin)

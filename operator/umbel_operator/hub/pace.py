@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SETTLE_SECONDS = 0.1  # what happens at once in a cluster is several events
+PASSES_AT_ONCE = 16  # each holds all of its job while it waits for the API server, which has no more of it from more
 POLL_SECONDS = 1.0  # between two looks at a server's /status
 POLLS_A_SECOND = 50.0  # of all servers together: each is a TLS handshake of its own
 
