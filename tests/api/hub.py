@@ -68,9 +68,12 @@ def manifest(name: str, silos: list[str], namespace: str = "default", **spec: An
 
 
 def install(api: Api, silos: list[str]) -> None:
+    """What is there already, stays."""
     api.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     api.kubectl("apply", "--server-side", "-f", "-", input=charts.account(charts.HUB, "umbel-system"))
     for silo in silos:
+        if api.client.find(f"{rest.UMBEL}/silos/{silo}"):
+            continue
         subprocess.run(
             [UMBEL, "silo", "add", silo, "--kubeconfig", api.kubeconfig], check=True, stdout=subprocess.DEVNULL
         )

@@ -37,6 +37,7 @@ class Hub:
 
     def __init__(self, control: ControlPlane, processes: Processes, silos: list[str]) -> None:
         self.kubeconfig = control.kubeconfig
+        self.client = control.client
         self.folder = control.folder
         self.processes = processes
         self.plain = f"127.0.0.1:{free_port()}"
@@ -45,7 +46,7 @@ class Hub:
         self._beating: set[str] = set()
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat)
-        install(self, silos)  # type: ignore[arg-type]  # the two things that it needs are here
+        install(self, silos)  # type: ignore[arg-type]  # what it needs is here
         self._heart.start()
 
     def kubectl(self, *args: str, input: str | None = None) -> str:

@@ -36,7 +36,9 @@ class Api:
         assert self._audit is not None
         with self._audit.open() as log:
             for line in log:
-                if line.endswith("\n") and (event := json.loads(line))["user"].get("username") == user:
+                if not line.endswith("\n") or f'"{user}"' not in line:
+                    continue
+                if (event := json.loads(line))["user"].get("username") == user:
                     yield event
 
     def kill(self, component: str, signum: int = signal.SIGKILL) -> None:
