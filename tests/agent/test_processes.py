@@ -100,7 +100,8 @@ def test_a_client_sees_nothing_of_the_agents_surroundings_and_is_stopped_whole(a
         job.change("desk-1", desiredState="Suspended")
         job.await_condition("desk-1", "Ready", "Suspended")
         until(lambda: not running(agent.state_dir), "it is stopped", agent.log)
-        assert (agent.client_folder() / "exit").read_text().strip() == "75"
+        exit_ = agent.client_folder() / "exit"  # written by who waits for it, a moment after its end
+        until(lambda: exit_.exists() and exit_.read_text().strip() == "75", "it can go on from there", agent.log)
         job.change("desk-1", desiredState="Running")
         until(lambda: running(agent.state_dir), "it goes on", agent.log)
         job.await_condition("desk-1", "Ready", "Running")
