@@ -150,18 +150,18 @@ class JobLoop:
         return pause * random.uniform(0.5, 1.0)
 
     async def _once(self) -> float:
-        """Seconds until the next pass. A turn is not held while a server is waited for."""
-        wakes = self._wakes
+        """Seconds until the next pass. No turn is held while a server's status is waited for. What is decided by
+        ``now`` is decided by what was seen later: nothing counts as late that has ended in time."""
+        now, wakes = time.time(), self._wakes
         if need := self._needs():
             async with self._parts.turns:
                 await self._look(need)
                 self._put_by()
         await self._look_at_server(self._seen.objects, self._seen.pod)
         polls = self._polls(self._seen.pod)
-        if self._rests(time.time()):
+        if self._rests(now):
             return self._poll_seconds()
         async with self._parts.turns:
-            now = time.time()
             plan = await self._decide_and_do(now)
             self._put_by()
         again = plan.again * random.uniform(0.9, 1.0)

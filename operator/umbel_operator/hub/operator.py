@@ -103,6 +103,7 @@ def registry(jobs: Jobs) -> kopf.OperatorRegistry:
         try:
             await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            loop.wake()  # kopf may give up on this before the pass at hand has ended: then that pass is the last
             async with loop.lock:  # the pass at hand ends first
                 running.cancel()
             waiting.cancel()

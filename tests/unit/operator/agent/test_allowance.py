@@ -144,6 +144,33 @@ def test_time_in_the_queue_does_not_count_before_the_first_start(tmp_path: Path)
     assert queue.said("Ready") == USED_UP
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
+def test_a_start_that_nobody_saw_until_its_time_was_up_is_not_forgotten(tmp_path: Path, state: str) -> None:
+    queue = brief(Queue(tmp_path, policy=SHORT))
+    queue.begin()
+    (job,) = queue.active
+    started = queue.now
+    queue.now += 2 * SPAN
+    queue.become(job.id, state, started=started)
+    for _ in range(10):
+        plan = queue.one_pass()
+        assert not [action for action in plan.actions if isinstance(action, Submit)]
+        assert not queue.active
+        queue.now += 100.0
+    assert queue.only.begun == started
+    assert queue.said("Ready") == USED_UP
+
+
+def test_of_a_start_that_nobody_saw_the_rest_is_what_is_left(tmp_path: Path) -> None:
+    queue = brief(Queue(tmp_path, policy=SHORT))
+    queue.begin()
+    (job,) = queue.active
+    queue.now += 1000.0
+    queue.become(job.id, "PREEMPTED", started=queue.now - 1000.0)
+    (submitted,) = (action for action in queue.one_pass().actions if isinstance(action, Submit))
+    assert submitted.options.time_seconds == 39_000
+
+
 def test_slurm_is_asked_for_no_more_than_is_left(tmp_path: Path) -> None:
     """So it ends in time even if the agent does not come back."""
     queue = brief(Queue(tmp_path, policy=SHORT))

@@ -110,8 +110,9 @@ class LocalHolding(ABC):
             self._leave(kept, draft)
 
     def _begin(self, own: Kept, at: float, draft: Draft) -> None:
-        if own.begun is None:
-            draft.actions.append(Begin(own.folder, at))
+        begin = Begin(own.folder, at)
+        if own.begun is None and begin not in draft.actions:
+            draft.actions.append(begin)
 
     def _put_away(self, kept: Kept, draft: Draft) -> None:
         if self._end(kept, draft):

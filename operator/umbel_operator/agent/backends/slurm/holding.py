@@ -209,7 +209,7 @@ class SlurmHolding(LocalHolding):
     def _submit(self, own: Kept, request: Request, draft: Draft, number: int, failures: int) -> None:
         token = f"{short_hash(self._client.job.uid, self._client.name, repr(self._now))}-{number}"
         attempt = Attempt(token, number, self._now, request.server, request.digest(), failures)
-        left = allowance.left(self._site.policy, own.begun, self._now)
+        left = allowance.left(self._site.policy, self.begun, self._now)
         options = request.options(name(self._client.silo, token), self._jobs.comment(own.folder), left)
         draft.actions.append(Submit(own.folder, attempt, request.script(token), options))
         draft.look_again(0.0)
@@ -256,6 +256,7 @@ class SlurmHolding(LocalHolding):
     def _end(self, kept: Kept, draft: Draft) -> bool:
         attempt = kept.attempt
         self._cancel_others(kept, draft)
+        self._note_beginning(kept, draft)  # or it would be forgotten with the attempt
         if attempt is None:
             return not self._alive(kept)
         if not self._alive(kept):
