@@ -11,10 +11,10 @@ from umbel_cluster.api import Api
 from umbel_cluster.rest import UMBEL
 
 from .hub import Operator, install, manifest, until
+from .test_rights import OPERATOR
 
 pytestmark = pytest.mark.api
 
-USER = "system:serviceaccount:umbel-system:umbel-operator"
 WRITES = {"create", "update", "patch", "delete"}
 
 JOBS = 200
@@ -57,7 +57,7 @@ def _count(api: Api, kind: str, namespace: str | None) -> int:
 
 def _written(api: Api) -> int:
     """By the operator; its heartbeat apart."""
-    writes = (call for call in api.calls(USER) if call["verb"] in WRITES)
+    writes = (call for call in api.calls(OPERATOR) if call["verb"] in WRITES)
     return sum(call["objectRef"]["resource"] != "leases" for call in writes)
 
 

@@ -64,3 +64,13 @@ class Federation:
         path = self.folder / "server/history.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def worked(history: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Partial and full updates of each committed round. An attempt at the second may have been opened to a client that
+    was about to leave: no update comes, and it does not wait for its deadline."""
+    for record in history:
+        if record["outcome"] != "Committed":
+            counts = [record[name] for name in ("full", "partial", "timedOut")]
+            assert (record["outcome"], record["round"], counts) == ("Abandoned", 2, [0, 0, 0])
+    return [(record["partial"], record["full"]) for record in history if record["outcome"] == "Committed"]
