@@ -4,8 +4,8 @@
 
 A real API server with its controllers and no node; the operator is the shipped process with the shipped role. Silos'
 agents are played: each FederatedClient gets a certificate request and a Ready condition. ``made`` is from the apply of
-all jobs to the last one's clients being certified, and ``CPU s`` what the operator used until then and until it was
-quiet. Calls are counted in the API server's audit log: by these a change can be judged on a busy machine too.
+all jobs to the last one's clients being certified, and ``CPU s`` what the operator used until then and until it wrote
+nothing any more. Calls are counted in the API server's audit log: by these a change is judged on a busy machine too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import IO, Any
 import psutil
 
 from umbel.wire.pki import new_request
+from umbel_operator.hub.attention import LOOK_SECONDS
 from umbel_operator.kube import FEDERATED_CLIENT, Kube
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--jobs", type=int, default=1000)
     options.add_argument("--silos", type=int, default=20)
-    options.add_argument("--rest", type=float, default=60.0, help="seconds to look at an operator with nothing to do")
+    options.add_argument("--rest", type=float, default=LOOK_SECONDS, help="to look at an operator with nothing to do")
     chosen = options.parse_args()
     from umbel_cluster.api import serving
 
@@ -69,9 +70,10 @@ def measure(api: Any, folder: Path, jobs: int, silos: int, rest: float) -> None:
             asyncio.run(certify(api, jobs * silos))
             made = time.monotonic() - began
             start = Counter[str]()
-            while (found := calls.take()).total():
+            while writes(found := calls.take()):
                 start += found
                 time.sleep(QUIET_SECONDS)
+            start += found
             busy = seconds(operator) - cpu
             look_at_rest(operator, calls, rest, f"{jobs} x {silos}", jobs, (made, busy, idle), start)
     finally:
@@ -110,8 +112,11 @@ def look_at_rest(
 
 def split(calls: Counter[str], jobs: int) -> str:
     """Reads, writes; each a job."""
-    writes = sum(count for what, count in calls.items() if what.split()[0] in WRITES)
-    return f"{(calls.total() - writes) / jobs:.1f}, {writes / jobs:.1f}"
+    return f"{(calls.total() - writes(calls)) / jobs:.1f}, {writes(calls) / jobs:.1f}"
+
+
+def writes(calls: Counter[str]) -> int:
+    return sum(count for what, count in calls.items() if what.split()[0] in WRITES)
 
 
 def seconds(process: psutil.Process) -> float:

@@ -101,6 +101,27 @@ def test_a_hub_whose_uninstallation_has_failed_is_brought_back(hub: _api.Api) ->
     helm(hub, "upgrade", HUB, charts.HUB)
 
 
+def test_a_silo_whose_uninstallation_has_failed_is_brought_back(api: _api.Api, tmp_path: Path) -> None:
+    """As for the hub."""
+    where = ("-n", "clinic")
+    clinic = lambda *args: charts.helm(*args, *where, kubeconfig=api.kubeconfig)  # noqa: E731
+    replicas = lambda: api.kubectl("get", "deploy", "clinic-agent", *where, "-o", "jsonpath={.spec.replicas}")  # noqa: E731
+    values = ("--set=site.silo=clinic", "--set=hub.existingSecret=hub")
+    clinic("install", "clinic", charts.SILO, "--create-namespace", *values)
+    site = tmp_path / "site.yaml"
+    site.write_text("silo: clinic\n")
+    given = [f"--site={site}", "--deployment=clinic-agent", "--pods=app.kubernetes.io/instance=clinic", "--timeout=30"]
+    command = [UMBEL, "agent", "uninstall", *given, "--namespace=clinic", "--kubeconfig", api.kubeconfig]
+    subprocess.run(command, check=True, timeout=120)
+    with pytest.raises(ClusterError):
+        clinic("uninstall", "clinic", "--timeout=1s")
+    assert replicas() == "0"
+    clinic("rollback", "clinic", "1")
+    assert replicas() == "1"
+    clinic("upgrade", "clinic", charts.SILO, *values)
+    clinic("uninstall", "clinic", "--no-hooks")
+
+
 def test_the_test_uses_every_right_that_it_has(hub: _api.Api) -> None:
     asked(hub, rights_in(charts.HUB, "tests/hub.yaml"), SYSTEM, "umbel-hub-test", "hub", "check")
 

@@ -12,7 +12,7 @@ Name = tuple[str, str]  # namespace, name
 
 LOOK_SECONDS = 300.0  # between two looks at what no watch tells of
 ADDRESS_SECONDS = 15.0  # the same while the server's address is waited for, which others give
-POD_SECONDS = 60.0  # between two looks at a pod that does not run, and at its node
+POD_SECONDS = 60.0  # between two looks at a pod that is not ready, and at its node
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Attention:
         """What to read now; all of it counts as read, unless `forget` follows. What is shown from here on is news
         again. ``now``: of a steady clock. ``every``, ``pod_every``: seconds between two looks at what no watch tells
         of, and at the pod."""
-        self._objects = self._objects or now - self._looked > every
-        self._pod = self._pod or now - self._pod_looked > pod_every
+        self._objects = self._objects or now - self._looked >= every
+        self._pod = self._pod or now - self._pod_looked >= pod_every
         if self._objects:
             self._looked = now
         if self._pod:
@@ -76,6 +76,10 @@ class Attention:
         self._objects = self._pod = self._everyone = False
         self._stale = {}
         return need
+
+    def seconds_left(self, now: float, every: float, pod_every: float) -> float:
+        """Until there is to be looked though nothing is heard; as for `take`."""
+        return max(0.0, min(self._looked + every, self._pod_looked + pod_every) - now)
 
     def client_read(self, name: Name, version: int) -> None:
         """Or written: it is known as of that version."""

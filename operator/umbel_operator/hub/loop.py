@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -159,17 +160,16 @@ class JobLoop:
                 self._put_by()
         await self._look_at_server(self._seen.objects, self._seen.pod)
         polls = self._polls(self._seen.pod)
-        if self._rests(now):
-            return self._poll_seconds()
-        async with self._parts.turns:
-            plan = await self._decide_and_do(now)
-            self._put_by()
-        again = plan.again * random.uniform(0.9, 1.0)
-        still = not plan.actions and self._wakes == wakes
-        self._at_rest = (self._seen, self._sight, now + again) if still and polls else None
-        if plan.changes:
-            return 0.0
-        return min(again, self._poll_seconds()) if polls else again
+        if (until := self._rests_until(now)) is None:
+            async with self._parts.turns:
+                plan = await self._decide_and_do(now)
+                self._put_by()
+            if plan.changes:
+                return 0.0
+            until = now + plan.again * random.uniform(0.9, 1.0)
+            still = not plan.actions and self._wakes == wakes
+            self._at_rest = (self._seen, self._sight, until) if still else None
+        return max(0.0, min(until - now, self._look_seconds(), self._poll_seconds() if polls else math.inf))
 
     async def _decide_and_do(self, now: float) -> Plan:
         seen = self._take_out()
@@ -224,25 +224,38 @@ class JobLoop:
             self._shelf = None
         return self._seen
 
-    def _rests(self, now: float) -> bool:
-        """Whether a pass wanted nothing of the very same, and time alone has not come to matter since."""
+    def _rests_until(self, now: float) -> float | None:
+        """When time alone may ask for more of the very same, of which a pass wanted nothing; None: a pass may want
+        something."""
         if self._at_rest is None:
-            return False
+            return None
         before, sight, until = self._at_rest
-        return before is self._seen and sight == self._sight and now < until
+        return until if before is self._seen and sight == self._sight and now < until else None
 
     def _needs(self) -> Need:
         """Of what the API has of the job, what may have changed since it was read."""
+        return self._attention.take(time.monotonic(), *self._intervals())
+
+    def _look_seconds(self) -> float:
+        """Until there is to be looked again though nothing is heard."""
+        if self._needs_nothing_kept() and self._seen.pod is None:
+            return math.inf
+        return self._attention.seconds_left(time.monotonic(), *self._intervals()) * random.uniform(1.0, 1.1)
+
+    def _intervals(self) -> tuple[float, float]:
+        """Seconds between two looks at what no watch tells of, and at the server's pod."""
         waits = find((self._obj.get("status") or {}).get("conditions"), reasons.PROGRESSING).get("reason")
         every = ADDRESS_SECONDS if waits == reasons.WAITING_FOR_ENDPOINT else LOOK_SECONDS
         pod_every = POD_SECONDS if self._seen.pod is not None and suspicious(self._seen.pod) else LOOK_SECONDS
-        return self._attention.take(time.monotonic(), every, pod_every)
+        return every, pod_every
 
     async def _look(self, need: Need) -> None:
         parts, obj = self._parts, self._obj
         known = parts.clients.of(obj["metadata"]["uid"])
         before = self._seen if need.clients == frozenset() else self._take_out()
-        self._seen = seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
+        seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
+        if seen != before:
+            self._seen = seen  # else the same object stays: by that `_rests_until` knows it
         for namespace, name in known if need.clients is None else need.clients:
             if (found := seen.clients.get(name)) is not None:
                 self._attention.client_read((namespace, name), version(found))

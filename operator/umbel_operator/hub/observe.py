@@ -104,7 +104,7 @@ class Eyes:
 
     async def _node_lost(self, pod: Object | None) -> float | None:
         """Since when the node of a pod is silent."""
-        if pod is None or not pod["spec"].get("nodeName") or not suspicious(pod):
+        if pod is None or not suspicious(pod):
             return None
         node = await self._kube.get(NODE, pod["spec"]["nodeName"])
         if node is None:
@@ -167,4 +167,5 @@ def _expose(obj: Object) -> Mapping[str, Any]:
 def suspicious(pod: Object) -> bool:
     """Whether it may be on a node that is silent."""
     ready = find((pod.get("status") or {}).get("conditions"), "Ready")
-    return "deletionTimestamp" in pod["metadata"] or ready.get("status") != "True"
+    ill = "deletionTimestamp" in pod["metadata"] or ready.get("status") != "True"
+    return ill and bool(pod["spec"].get("nodeName"))

@@ -14,7 +14,6 @@ from umbel_operator.conditions import Condition, merge, seconds, timestamp
 from umbel_operator.digest import same, stamped
 from umbel_operator.hub import course as courses
 from umbel_operator.hub import reasons, server_pod, status
-from umbel_operator.hub.attention import ADDRESS_SECONDS, POD_SECONDS
 from umbel_operator.hub.course import Course
 from umbel_operator.hub.endpoint import endpoint
 from umbel_operator.hub.manifests import client, pod, server
@@ -305,13 +304,8 @@ def _again(view: View) -> float:
     """After how long time alone may change something."""
     course, now = view.course, view.now
     moments = [RESYNC_SECONDS if course.server_runs else REST_SECONDS]
-    service = ("Service", view.identity.namespace, names.server(view.identity.name))
-    if course.server_runs and view.url is None and service in view.observed.objects:
-        moments.append(ADDRESS_SECONDS)
     if course.again is not None:
         moments.append(course.again)
-    if view.observed.pod is not None and not server_pod.runs(view.observed.pod):
-        moments.append(POD_SECONDS)
     if view.observed.pod_node_lost is not None:
         moments.append(view.observed.pod_node_lost + NODE_LOST_SECONDS - now)
     ttl = view.job.spec.ttl_seconds_after_finished
