@@ -27,6 +27,7 @@ pytestmark = pytest.mark.api
 Objects = list[dict[str, Any]]
 WHERE = ("-n", SYSTEM)
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+IN_TIME = r"uninstall not ready[^\0]*deadline exceeded"  # the hook
 INSTALL = (ROOT / "docs/install.md").read_text("utf-8")
 
 
@@ -93,7 +94,7 @@ def test_a_hub_whose_uninstallation_has_failed_is_brought_back(hub: _api.Api) ->
     replicas = lambda: hub.kubectl("get", "deploy", "umbel-operator", *WHERE, "-o", "jsonpath={.spec.replicas}")  # noqa: E731
     command = [UMBEL, "hub", "uninstall", "--keep", "--timeout=30", "--namespace", SYSTEM]
     subprocess.run([*command, "--kubeconfig", hub.kubeconfig], check=True, timeout=120)
-    with pytest.raises(ClusterError):
+    with pytest.raises(ClusterError, match=IN_TIME):
         helm(hub, "uninstall", HUB, "--timeout=1s")
     assert replicas() == "0"
     helm(hub, "rollback", HUB, "1")
@@ -107,19 +108,22 @@ def test_a_silo_whose_uninstallation_has_failed_is_brought_back(api: _api.Api, t
     clinic = lambda *args: charts.helm(*args, *where, kubeconfig=api.kubeconfig)  # noqa: E731
     replicas = lambda: api.kubectl("get", "deploy", "clinic-agent", *where, "-o", "jsonpath={.spec.replicas}")  # noqa: E731
     values = ("--set=site.silo=clinic", "--set=hub.existingSecret=hub")
-    clinic("install", "clinic", charts.SILO, "--create-namespace", *values)
     site = tmp_path / "site.yaml"
     site.write_text("silo: clinic\n")
     given = [f"--site={site}", "--deployment=clinic-agent", "--pods=app.kubernetes.io/instance=clinic", "--timeout=30"]
     command = [UMBEL, "agent", "uninstall", *given, "--namespace=clinic", "--kubeconfig", api.kubeconfig]
-    subprocess.run(command, check=True, timeout=120)
-    with pytest.raises(ClusterError):
-        clinic("uninstall", "clinic", "--timeout=1s")
-    assert replicas() == "0"
-    clinic("rollback", "clinic", "1")
-    assert replicas() == "1"
-    clinic("upgrade", "clinic", charts.SILO, *values)
-    clinic("uninstall", "clinic", "--no-hooks")
+    clinic("install", "clinic", charts.SILO, "--create-namespace", *values)
+    try:
+        subprocess.run(command, check=True, timeout=120)
+        with pytest.raises(ClusterError, match=IN_TIME):
+            clinic("uninstall", "clinic", "--timeout=1s")
+        assert replicas() == "0"
+        clinic("rollback", "clinic", "1")
+        assert replicas() == "1"
+        clinic("upgrade", "clinic", charts.SILO, *values)
+    finally:
+        clinic("uninstall", "clinic", "--no-hooks")
+        api.kubectl("delete", "pod,job", *where, "-l", "app.kubernetes.io/instance=clinic")
 
 
 def test_the_test_uses_every_right_that_it_has(hub: _api.Api) -> None:
@@ -174,7 +178,7 @@ def test_what_fails_leaves_what_has_its_log_and_no_right(hub: _api.Api) -> None:
     with pytest.raises(ClusterError):
         helm(hub, "test", HUB, "--timeout=1s")
     assert left() - before == {"pod/umbel-hub-test"}
-    with pytest.raises(ClusterError):
+    with pytest.raises(ClusterError, match=IN_TIME):
         helm(hub, "uninstall", HUB, "--timeout=1s")
     waits = {"job.batch/umbel-hub-uninstall", "pod/umbel-hub-uninstall"}
     assert left() - before == {"pod/umbel-hub-test", *waits}

@@ -61,21 +61,24 @@ class Attention:
     # ---- what is read and written
 
     def take(self, now: float, every: float, pod_every: float) -> Need:
-        """What to read now; all of it counts as read, unless `forget` follows. What is shown from here on is news
-        again. ``now``: of a steady clock. ``every``, ``pod_every``: seconds between two looks at what no watch tells
-        of, and at the pod."""
+        """What to read now; all of it counts as read, unless `forget` follows, and `looked` is to. What is shown from
+        here on is news again. ``now``: of a steady clock. ``every``, ``pod_every``: seconds between two looks at what
+        no watch tells of, and at the pod."""
         self._objects = self._objects or now - self._looked >= every
         self._pod = self._pod or now - self._pod_looked >= pod_every
-        if self._objects:
-            self._looked = now
-        if self._pod:
-            self._pod_looked = now
         need = Need(self._objects, self._pod, None if self._everyone else frozenset(self._stale))
         if self._everyone:
             self._versions = {}  # of one that no watch has shown yet, nothing will be kept
         self._objects = self._pod = self._everyone = False
         self._stale = {}
         return need
+
+    def looked(self, need: Need, now: float) -> None:
+        """What was to be read has been: from the end of a look it is counted to the next, for it may take long."""
+        if need.objects:
+            self._looked = now
+        if need.pod:
+            self._pod_looked = now
 
     def seconds_left(self, now: float, every: float, pod_every: float) -> float:
         """Until there is to be looked though nothing is heard; as for `take`."""

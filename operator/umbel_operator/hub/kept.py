@@ -12,7 +12,10 @@ from umbel_operator import names
 from umbel_operator.digest import CONTENT, STORED, WHOLE, Applied, stored
 from umbel_operator.hub.observed import Key, Object, Observed, key, with_written
 
-META = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "creationTimestamp")
+META = (
+    *("name", "namespace", "uid", "resourceVersion"),
+    *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+)
 PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Service": {"spec": ("clusterIP", "ports"), "status": ("loadBalancer",)},
     "Pod": {"spec": ("nodeName",), "status": ("containerStatuses", "conditions")},

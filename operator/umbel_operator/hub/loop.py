@@ -87,8 +87,10 @@ class JobLoop:
         self.wake()
 
     def concerns(self, silos: set[str]) -> bool:
+        """Whether they may be among its silos; of a spec that is refused they are not: it runs as it was."""
         listed = {silo["name"] for silo in self._obj["spec"].get("silos") or ()}
-        return bool(listed & silos) or "siloSelector" in self._obj["spec"]
+        accepted = find((self._obj.get("status") or {}).get("conditions"), reasons.SPEC_ACCEPTED)
+        return bool(listed & silos) or "siloSelector" in self._obj["spec"] or accepted.get("status") == "False"
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until ``stopped`` says so, or cancellation."""
@@ -157,6 +159,7 @@ class JobLoop:
         if need := self._needs():
             async with self._parts.turns:
                 await self._look(need)
+                self._attention.looked(need, time.monotonic())
                 self._put_by()
         await self._look_at_server(self._seen.objects, self._seen.pod)
         polls = self._polls(self._seen.pod)
@@ -164,11 +167,12 @@ class JobLoop:
             async with self._parts.turns:
                 plan = await self._decide_and_do(now)
                 self._put_by()
+            self._at_rest = None
             if plan.changes:
                 return 0.0
             until = now + plan.again * random.uniform(0.9, 1.0)
-            still = not plan.actions and self._wakes == wakes
-            self._at_rest = (self._seen, self._sight, until) if still else None
+            if not plan.actions and self._wakes == wakes:
+                self._at_rest = self._seen, self._sight, until
         return max(0.0, min(until - now, self._look_seconds(), self._poll_seconds() if polls else math.inf))
 
     async def _decide_and_do(self, now: float) -> Plan:
@@ -240,7 +244,7 @@ class JobLoop:
         """Until there is to be looked again though nothing is heard."""
         if self._needs_nothing_kept() and self._seen.pod is None:
             return math.inf
-        return self._attention.seconds_left(time.monotonic(), *self._intervals()) * random.uniform(1.0, 1.1)
+        return self._attention.seconds_left(time.monotonic(), *self._intervals())
 
     def _intervals(self) -> tuple[float, float]:
         """Seconds between two looks at what no watch tells of, and at the server's pod."""

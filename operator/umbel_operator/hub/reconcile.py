@@ -137,12 +137,17 @@ def _without_a_manifest(obj: Object, observed: Observed) -> tuple[Action, ...]:
     """Whatever still runs of a job that can neither go on as it was nor as it says."""
     meta = obj["metadata"]
     name = names.server(meta["name"])
-    server_there = ("StatefulSet", meta["namespace"], name) in observed.objects
+    runs = observed.objects.get(("StatefulSet", meta["namespace"], name))
     clients = (client["metadata"] for client in observed.clients.values())
     return (
-        *([Delete("StatefulSet", meta["namespace"], name)] if server_there else ()),
-        *(Delete("FederatedClient", c["namespace"], c["name"], c["uid"]) for c in clients),
+        *([Delete("StatefulSet", meta["namespace"], name)] if runs and not _going(runs["metadata"]) else ()),
+        *(Delete("FederatedClient", c["namespace"], c["name"], c["uid"]) for c in clients if not _going(c)),
     )
+
+
+def _going(meta: Object) -> bool:
+    """Deleted already: a finalizer keeps it, and to delete it again would not help."""
+    return "deletionTimestamp" in meta
 
 
 def _config_unchanged(parsed: FederatedJob, config_map: Object | None) -> None:
@@ -250,7 +255,7 @@ def _leftovers(view: View, wanted: list[Object]) -> Iterator[Delete]:
     present = {names.silo_namespace(s.participant.name) for s in view.standings if s.present}
     for entry in view.observed.clients.values():
         meta = entry["metadata"]
-        if meta["namespace"] not in present and "deletionTimestamp" not in meta:
+        if meta["namespace"] not in present and not _going(meta):
             yield Delete("FederatedClient", meta["namespace"], meta["name"], meta["uid"])
 
 
@@ -261,6 +266,8 @@ def _lost_pod(view: View) -> Iterator[Action]:
     if lost is None or found is None or view.now < lost + NODE_LOST_SECONDS:
         return
     meta = found["metadata"]
+    if _going(meta) and meta.get("deletionGracePeriodSeconds") == 0:
+        return  # it has been deleted by force
     yield Delete("Pod", meta["namespace"], meta["name"], meta["uid"], force=True)
     yield Announce(
         "Warning", reasons.NODE_LOST, "the server's node is silent for 5 minutes: its pod was deleted by force"

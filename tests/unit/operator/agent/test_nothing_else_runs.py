@@ -269,9 +269,12 @@ class Watched:
 
     def _answer(self, verdict: Any) -> None:
         try:
-            request = request_of(federatedclient.read(self.silo.fc))
+            client = federatedclient.read(self.silo.fc)
         except ValueError:
             return  # nobody is asked
+        if client.silo != self.site["silo"]:
+            return  # nor of what is meant for another silo
+        request = request_of(client)
         self.silo.answers = answered({}, {request.name: request}, request.name, verdict, "ada", "t", "")
         self.approved = judged(self.silo.fc["spec"]) if verdict == "Approved" else None
 

@@ -14,7 +14,10 @@ NOTHING = Need(False, False, frozenset())
 
 
 def took(attention: Attention, now: float = 1000.0) -> Need:
-    return attention.take(now, 300.0, 60.0)
+    """What was to be read, and was, in no time."""
+    need = attention.take(now, 300.0, 60.0)
+    attention.looked(need, now)
+    return need
 
 
 def looked() -> Attention:

@@ -29,29 +29,37 @@ def trusting_anybody() -> ssl.SSLContext:
 async def asked(caller: socket.socket) -> str:
     caller.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=caller, ssl=trusting_anybody(), server_hostname="hub")
-    with contextlib.closing(writer):
-        writer.write(ASK.encode())
-        return (await reader.read()).decode()
+    writer.write(ASK.encode())
+    said = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return said.decode()
 
 
-@pytest.mark.parametrize("passes", range(8))
+@pytest.mark.parametrize("passes", range(-8, 8))
 async def test_who_connects_as_the_certificate_is_replaced_is_answered(passes: int) -> None:
-    """Whenever it comes: ``passes`` of the loop lie between its connecting and the change."""
+    """Whenever it comes: the change is as many passes of the loop after its connecting, or before."""
     authority = Authority(pki.Authority.generate(), Settings())
     listening = socket.create_server(("127.0.0.1", 0))
     address = listening.getsockname()
     service = asyncio.create_task(
         JoinService(SimpleNamespace(), authority, Settings(), CollectorRegistry()).run(listening)
     )
+    callers: list[socket.socket] = []
+    replace = lambda: authority.replace(pki.Authority.generate())  # noqa: E731
     try:
         async with asyncio.timeout(20):
             assert joining.REQUEST_NOT_VALID in await asked(socket.create_connection(address))
-            for number in range(2):  # in the first change there is one socket that accepts, in the next another
-                caller = socket.create_connection(address)
-                for _ in range(passes):
+            for _ in range(2):  # at the second change what accepts has been changed once
+                steps = [lambda: callers.append(socket.create_connection(address)), replace]
+                first, second = steps if passes >= 0 else reversed(steps)
+                first()
+                for _ in range(abs(passes)):
                     await asyncio.sleep(0)
-                assert authority.replace(pki.Authority.generate()), number
-                assert joining.REQUEST_NOT_VALID in await asked(caller)
+                second()
+                assert joining.REQUEST_NOT_VALID in await asked(callers.pop())
+        assert not service.done()
     finally:
         service.cancel()
-        await asyncio.gather(service, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await service

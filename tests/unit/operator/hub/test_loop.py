@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from umbel_operator.hub import pace
-from umbel_operator.hub.attention import LOOK_SECONDS, POD_SECONDS, Need
+from umbel_operator.hub.attention import Need
 from umbel_operator.hub.loop import JobLoop
-from umbel_operator.hub.observed import Object, Observed
-from umbel_operator.hub.plan import REST_SECONDS, Plan, SetStatus
+from umbel_operator.hub.plan import Plan, SetStatus
 
 
 def job(generation: int, version: int) -> dict[str, Any]:
@@ -95,69 +94,15 @@ async def test_who_waits_for_a_server_holds_nobody_up() -> None:
     waiting.cancel()
 
 
-class Watchful(JobLoop):
-    """Of a job that has what it is to have; ``pod`` is its server's, and ``looks`` and ``decisions`` are counted."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], pod: Object | None) -> None:
-        clients = SimpleNamespace(of=lambda uid: frozenset())
-        turns = asyncio.Semaphore(1)
-        super().__init__(
-            {**job(1, 1), "spec": spec},
-            SimpleNamespace(turns=turns, polled=set(), clients=clients, eyes=SimpleNamespace(look=self._answer)),
-        )
-        self.pod, self.now, self.looks, self.decisions = pod, 1000.0, 0, 0
-        monkeypatch.setattr("umbel_operator.hub.loop.time", SimpleNamespace(time=self._clock, monotonic=self._clock))
-
-    def _clock(self) -> float:
-        return self.now
-
-    async def _answer(self, *_: Any) -> Observed:
-        self.looks += 1
-        return Observed(pod=None if self.pod is None else dict(self.pod))
-
-    async def _decide_and_do(self, now: float) -> Plan:
-        self.decisions += 1
-        return Plan(again=REST_SECONDS)
-
-    async def passes(self, seconds: float) -> tuple[int, int]:
-        """(looks, decisions) in so long, if nothing is heard."""
-        before, end = (self.looks, self.decisions), self.now + seconds
-        while (after := await self._once()) + self.now < end:
-            self.now += after
-        self.now = end
-        return self.looks - before[0], self.decisions - before[1]
-
-
-def server(ready: str, **spec: str) -> Object:
-    return {"metadata": {}, "spec": spec, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
-
-
-NOWHERE, STARTING, READY = server("False"), server("False", nodeName="a"), server("True", nodeName="a")
-
-
 @pytest.mark.parametrize(
-    ("pod", "every"), [(STARTING, POD_SECONDS), (NOWHERE, LOOK_SECONDS), (READY, LOOK_SECONDS), (None, LOOK_SECONDS)]
+    ("spec", "status", "concerned"),
+    [
+        ({"silos": [{"name": "a"}]}, {}, True),
+        ({"silos": [{"name": "b"}]}, {}, False),
+        ({"siloSelector": {}}, {}, True),
+        ({"silos": [{"name": "b"}]}, {"conditions": [{"type": "SpecAccepted", "status": "False"}]}, True),
+    ],
 )
-async def test_what_no_watch_tells_of_is_looked_at_and_decided_upon_only_if_it_is_new(
-    monkeypatch: pytest.MonkeyPatch, pod: Object | None, every: float
-) -> None:
-    loop = Watchful(monkeypatch, {}, pod)
-    assert await loop.passes(every / 2) == (1, 1)
-    looks, decisions = await loop.passes(4 * every)
-    assert looks in (3, 4)  # up to a tenth later than is due
-    assert decisions == 0
-    loop.pod = {**(pod or STARTING), "status": {}}
-    assert (await loop.passes(1.1 * every))[1] == 1
-    loop.wake()
-    assert (await loop.passes(1.0))[1] == 1
-    assert (await loop.passes(REST_SECONDS))[1] == 1  # time alone may ask for something
-
-
-@pytest.mark.parametrize("pod", [STARTING, None])
-async def test_of_a_suspended_job_only_a_pod_that_has_not_gone_is_looked_after(
-    monkeypatch: pytest.MonkeyPatch, pod: Object | None
-) -> None:
-    """It may be on a node that is silent."""
-    loop = Watchful(monkeypatch, {"suspend": True}, pod)
-    looks, _ = await loop.passes(REST_SECONDS / 2)
-    assert looks > 20 if pod else looks == 1
+def test_whom_a_change_of_a_silo_concerns(spec: dict[str, Any], status: dict[str, Any], concerned: bool) -> None:
+    """A job whose edited spec is refused goes on with the silos that it had."""
+    assert JobLoop({**job(1, 1), "spec": spec, "status": status}, SimpleNamespace()).concerns({"a"}) == concerned

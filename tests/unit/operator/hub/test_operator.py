@@ -83,4 +83,6 @@ async def test_the_pass_at_hand_is_the_last_of_a_daemon_that_is_stopped(
         assert not loop.ended.is_set()
         loop.goes_on.set()
         await loop.ended.wait()
+        if not given_up:
+            await task
     assert loop.passes == 1

@@ -166,6 +166,16 @@ def test_a_node_that_is_silent_for_five_minutes_loses_its_pod() -> None:
     assert ("Warning", "NodeLost") in [(a.type, a.reason) for a in plan.actions if isinstance(a, Announce)]
 
 
+@pytest.mark.parametrize(("grace", "forced"), [(30, True), (0, False)])
+def test_a_pod_that_a_finalizer_keeps_is_deleted_by_force_once(grace: int, forced: bool) -> None:
+    """The kubelet, silent, ends none that was deleted gracefully."""
+    world = started()
+    world.pod_node_lost, world.now = NOW, NOW + 300
+    assert world.pod is not None
+    world.pod["metadata"] |= {"deletionTimestamp": timestamp(NOW), "deletionGracePeriodSeconds": grace}
+    assert any(isinstance(action, Delete) for action in world.plan().actions) == forced
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_server_that_misses_its_end_is_asked_nothing_of_its_exit_code(code: int) -> None:
     """The outcome is in /status alone: an exit code carries no reason, and its pod is started again to tell it."""

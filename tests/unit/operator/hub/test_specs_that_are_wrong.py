@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from unit.operator.hub.world import World, started
 
+from umbel_operator.conditions import timestamp
+from umbel_operator.hub.plan import Delete
+
 WRONG = {"total": 3, "updates": 1, "quorum": 3}
 
 
@@ -91,3 +94,15 @@ def test_one_that_lost_its_manifest_too_leaves_nothing_running() -> None:
     assert world.has("Failed")
     assert ("StatefulSet", "default", "digits-server") not in world.objects
     assert not world.clients
+
+
+def test_what_a_finalizer_keeps_of_one_that_lost_its_manifest_is_deleted_once() -> None:
+    world = started()
+    world.change(rounds=WRONG)
+    world.settle()
+    del world.objects["ConfigMap", "default", "digits-server"]
+    deleted = [action for action in world.plan().actions if isinstance(action, Delete)]
+    assert {action.kind for action in deleted} == {"StatefulSet", "FederatedClient"}
+    for live in (*world.objects.values(), *world.clients.values()):
+        live["metadata"]["deletionTimestamp"] = timestamp(world.now)
+    assert not [action for action in world.plan().actions if isinstance(action, Delete)]
