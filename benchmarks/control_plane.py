@@ -42,7 +42,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--jobs", type=int, default=1000)
     options.add_argument("--silos", type=int, default=20)
-    options.add_argument("--rest", type=float, default=LOOK_SECONDS, help="to look at an operator with nothing to do")
+    options.add_argument(
+        "--rest", type=float, default=LOOK_SECONDS, help="seconds to look at an operator with nothing to do"
+    )
     chosen = options.parse_args()
     from umbel_cluster.api import serving
 

@@ -159,7 +159,6 @@ class JobLoop:
         if need := self._needs():
             async with self._parts.turns:
                 await self._look(need)
-                self._attention.looked(need, time.monotonic())
                 self._put_by()
         await self._look_at_server(self._seen.objects, self._seen.pod)
         polls = self._polls(self._seen.pod)
@@ -260,6 +259,7 @@ class JobLoop:
         seen = await parts.eyes.look(obj, before, need, known, self._memory.applied)
         if seen != before:
             self._seen = seen  # else the same object stays: by that `_rests_until` knows it
+        self._attention.looked(need, time.monotonic())
         for namespace, name in known if need.clients is None else need.clients:
             if (found := seen.clients.get(name)) is not None:
                 self._attention.client_read((namespace, name), version(found))

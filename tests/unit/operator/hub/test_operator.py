@@ -37,9 +37,9 @@ class Busy(JobLoop):
         async def ready() -> None: ...
 
         book = SimpleNamespace(ready=ready)
-        super().__init__(JOB, SimpleNamespace(silos=book, clients=book, polled=set(), metrics=SimpleNamespace()))
-        self._parts.metrics.reconciled = lambda *_: None
-        self.goes_on, self.at_it, self.ended, self.passes = (asyncio.Event(), asyncio.Event(), asyncio.Event(), 0)
+        metrics = SimpleNamespace(reconciled=lambda *_: None)
+        super().__init__(JOB, SimpleNamespace(silos=book, clients=book, polled=set(), metrics=metrics))
+        self.goes_on, self.at_it, self.ended, self.passes = asyncio.Event(), asyncio.Event(), asyncio.Event(), 0
 
     async def _pass(self) -> float:
         self.passes += 1
